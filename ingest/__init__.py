@@ -1,0 +1,1 @@
+"""The write side of Lectern: files in, a searchable store out."""

@@ -1,0 +1,118 @@
+"""Documents to chunks: whole sentences, list items and table rows packed up to a token budget. Pure: no files, no models.
+
+A chunk never crosses a section, so that it has one location; every piece of text that is not white space lands in exactly one chunk.
+Each chunk carries its context (the document's title and the headings it stands under), which is searched with it: a passage that says
+"it is due on Friday" is found by the name of the assignment above it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rag.text import sentence_spans
+from rag.types import Chunk, Document, Location, LocationKind, Section
+
+CountTokens = Callable[[Sequence[str]], list[int]]
+
+_ROW_END = re.compile(r"\n")
+_PIECE_CHARACTERS = 400
+"""Length of the pieces of a run of text without any boundary (a base64 line, a text without spaces)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """A span that should stay whole. `opens` tells that a paragraph begins with it."""
+
+    start: int
+    end: int
+    tokens: int
+    opens: bool
+
+
+def chunk_document(document: Document, count_tokens: CountTokens, max_tokens: int) -> list[Chunk]:
+    """The chunks of a document, in reading order; spans count in `document.text`.
+
+    Args:
+        count_tokens: word pieces of each text.
+        max_tokens: the most a chunk may have, its context not counted. Only a single unbreakable piece may be longer.
+    """
+    chunks: list[Chunk] = []
+    offset = 0
+    for section in document.sections:
+        context = _context(document.title, section.location)
+        units = _units(section.text, count_tokens, max_tokens)
+        for start, end in _pack(units, max_tokens):
+            location = _location_of_span(section, start, end)
+            chunks.append(Chunk(section.text[start:end], offset + start, offset + end, location, context))
+        offset += len(section.text) + len(Document.SEPARATOR)
+    return chunks
+
+
+def embedded_text(context: str, text: str) -> str:
+    """What the embedding model reads of a chunk."""
+    return f"{context}\n{text}" if context else text
+
+
+def _context(title: str, location: Location) -> str:
+    parts = [title, *location.heading]
+    return " › ".join(part for position, part in enumerate(parts) if part and part not in parts[:position])
+
+
+def _location_of_span(section: Section, start: int, end: int) -> Location:
+    if section.location.kind is not LocationKind.LINE:
+        return section.location
+    first = (section.location.number or 1) + section.text.count("\n", 0, start)
+    return replace(section.location, number=first, last=first + section.text.count("\n", start, end))
+
+
+def _units(text: str, count_tokens: CountTokens, max_tokens: int) -> list[_Unit]:
+    spans = list(sentence_spans(text))
+    tokens = count_tokens([text[start:end] for start, end in spans])
+    for split in (_split_rows, _split_words):
+        if max(tokens, default=0) <= max_tokens:
+            break
+        spans = [part for span, count in zip(spans, tokens, strict=True) for part in (split(text, span) if count > max_tokens else [span])]
+        tokens = count_tokens([text[start:end] for start, end in spans])
+    return [
+        _Unit(start, end, count, opens=index == 0 or "\n" in text[spans[index - 1][1] : start])
+        for index, ((start, end), count) in enumerate(zip(spans, tokens, strict=True))
+    ]
+
+
+def _split_rows(text: str, span: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    start, end = span
+    for boundary in _ROW_END.finditer(text, start, end):
+        if text[start : boundary.start()].strip():
+            yield start, boundary.start()
+        start = boundary.end()
+    if text[start:end].strip():
+        yield start, end
+
+
+def _split_words(text: str, span: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    start, end = span
+    while end - start > _PIECE_CHARACTERS:
+        space = text.rfind(" ", start + 1, start + _PIECE_CHARACTERS)
+        cut = space if space > 0 else start + _PIECE_CHARACTERS
+        yield start, cut
+        start = cut + 1 if space > 0 else cut
+    if text[start:end].strip():
+        yield start, end
+
+
+def _pack(units: Sequence[_Unit], max_tokens: int) -> Iterator[tuple[int, int]]:
+    """Spans of consecutive units within the budget; a chunk that is more than half full prefers to end with its paragraph."""
+    first = 0
+    while first < len(units):
+        last, tokens, paragraph_end = first, units[first].tokens, None
+        while last + 1 < len(units) and tokens + units[last + 1].tokens <= max_tokens:
+            last += 1
+            tokens += units[last].tokens
+            if units[last].opens and tokens - units[last].tokens > max_tokens / 2:
+                paragraph_end = last - 1
+        if last + 1 < len(units) and not units[last + 1].opens and paragraph_end is not None:
+            last = paragraph_end
+        yield units[first].start, units[last].end
+        first = last + 1

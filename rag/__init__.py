@@ -1,0 +1,1 @@
+"""The read side of Lectern and the core that both sides share."""

@@ -1,0 +1,208 @@
+"""`python -m rag`: search, ask, evaluate, doctor. Results go to stdout, notices to stderr.
+
+Exit codes: 0 done, 1 error (one line that says what to do), 2 usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rag.errors import LecternError
+
+if TYPE_CHECKING:
+    from rag.config import Config
+    from rag.evaluate import Golden
+    from rag.types import Answer, Hit, Scope
+
+FILTERS = ("path", "material", "week", "format")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except LecternError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m rag", description="Search a course, ask it, and measure how well that works.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--store", type=Path, help="where the store is (default: $LECTERN_STORE, else .lectern)")
+    common.add_argument("--config", type=Path, metavar="FILE", help="a TOML file with settings")
+    common.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    common.add_argument("--json", action="store_true", help="JSON on stdout")
+    about = argparse.ArgumentParser(add_help=False)
+    about.add_argument("--course", required=True, metavar="C")
+    about.add_argument("--filter", action="append", default=[], type=_filter, metavar="KEY=VALUE", help=f"narrow the search; keys: {', '.join(FILTERS)}")
+    asked = argparse.ArgumentParser(add_help=False)
+    what = asked.add_mutually_exclusive_group(required=True)
+    what.add_argument("question", nargs="?", help="the question")
+    what.add_argument("--queries", type=Path, metavar="FILE", help="JSON lines with id, question and optionally scope; one line out for each; - for stdin")
+    answering = argparse.ArgumentParser(add_help=False)
+    answering.add_argument("--generator", help="bundled, none, a folder or a hub id")
+    answering.add_argument("--base-url", help="an OpenAI-compatible server")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    search = commands.add_parser("search", parents=[common, about, asked], help="find passages")
+    search.add_argument("-k", type=int, dest="hits", help="how many hits (default 5; 10 with --queries)")
+    search.set_defaults(command=_search)
+    ask = commands.add_parser("ask", parents=[common, about, asked, answering], help="answer a question")
+    ask.set_defaults(command=_ask)
+    evaluate = commands.add_parser("evaluate", parents=[common, about, answering], help="measure with golden questions")
+    evaluate.add_argument("questions", type=Path, metavar="QUESTIONS.jsonl")
+    evaluate.add_argument("--answers", action="store_true", help="answer too: slower, and measures answers and refusals")
+    evaluate.set_defaults(command=_evaluate)
+    doctor = commands.add_parser("doctor", parents=[common], help="what is installed, found and used; what to do next")
+    doctor.set_defaults(command=_doctor)
+    return parser
+
+
+def _filter(text: str) -> tuple[str, str | int]:
+    key, equals, value = text.partition("=")
+    if not equals or key not in FILTERS:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected KEY=VALUE with a key of {', '.join(FILTERS)}")
+    if key == "week":
+        if not value.isdecimal():
+            raise argparse.ArgumentTypeError(f"week is {value!r}; expected a number")
+        return key, int(value)
+    return key, value
+
+
+def _config(options: argparse.Namespace) -> Config:
+    from rag.config import Config
+
+    flags = {name: getattr(options, name, None) for name in ("store", "device", "generator", "base_url")}
+    return Config.load(options.config, **flags)
+
+
+def _scope(options: argparse.Namespace, golden: Golden) -> Scope:
+    from rag.types import Scope
+
+    return Scope(options.course, **{"path": golden.scope, **dict(options.filter)})
+
+
+def _asked(options: argparse.Namespace) -> Iterable[Golden]:
+    from rag.evaluate import Golden, read_questions
+
+    return read_questions(options.queries) if options.queries else [Golden("0", options.question)]
+
+
+def _notify(notice: str) -> None:
+    print(f"note: {notice}", file=sys.stderr)
+
+
+def _search(options: argparse.Namespace) -> int:
+    from rag.retrieve import Searcher
+    from rag.timing import Stopwatch
+    from rag.wire import hit_to_json
+
+    searcher = Searcher.from_config(_config(options), _notify)
+    limit = options.hits or (10 if options.queries else 5)
+    for golden in _asked(options):
+        watch = Stopwatch()
+        hits = searcher.search(golden.question, _scope(options, golden), limit, watch)
+        if options.json:
+            line = {"id": golden.id, "question": golden.question, "hits": [hit_to_json(hit) for hit in hits], "latency_ms": watch.latency().to_json()}
+            print(json.dumps(line, ensure_ascii=False), flush=True)
+        else:
+            print("\n\n".join(_hit_lines(hit) for hit in hits) or "nothing found")
+    return 0
+
+
+def _hit_lines(hit: Hit) -> str:
+    passage = hit.passage
+    return f"{hit.rank}. {passage.source} · {passage.chunk.location.label}  (score {hit.score:.2f})\n   " + passage.chunk.text.replace("\n", "\n   ")
+
+
+def _ask(options: argparse.Namespace) -> int:
+    from rag.answer import Engine, answer
+    from rag.wire import answer_to_json
+
+    engine = Engine.from_config(_config(options))
+    for notice in engine.notices:
+        _notify(notice)
+    for golden in _asked(options):
+        answered = answer(golden.question, _scope(options, golden), engine, golden.history)
+        if options.json:
+            print(json.dumps({"id": golden.id} | answer_to_json(answered), ensure_ascii=False), flush=True)
+        else:
+            print("\n".join(_answer_lines(answered)))
+    return 0
+
+
+def _answer_lines(answered: Answer) -> Iterator[str]:
+    if answered.abstained:
+        yield answered.text
+        yield "\nNearest passages:"
+    for sentence in answered.sentences:
+        yield f"{sentence.text} {''.join(f'[{n}]' for n in sentence.citations)}" + (" (partly supported)" if sentence.support.value == "weak" else "")
+    yield ""
+    for source in answered.sources:
+        yield f"[{source.n}] {source.passage.source} · {source.passage.chunk.location.label}" + (f"\n    “{source.quote}”" if source.quote else "")
+    stages = ", ".join(f"{stage} {ms:.0f}" for stage, ms in answered.latency.stages.items() if ms >= 0.5)
+    yield f"\n{answered.mode.value}; confidence {answered.confidence:.2f}; {answered.latency.total:.0f} ms: {stages}"
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from rag.answer import Engine, answer
+    from rag.evaluate import evaluate, read_questions, summarize
+    from rag.retrieve import Searcher
+    from rag.understand import make_standalone
+
+    questions = read_questions(options.questions)
+    config = _config(options)
+    engine = Engine.from_config(config) if options.answers else None
+    searcher = engine.searcher if engine else Searcher.from_config(config, _notify)
+    judged, single = evaluate(
+        questions,
+        search=lambda golden: searcher.search(make_standalone(golden.question, golden.history), _scope(options, golden), 10),
+        answer=(lambda golden: answer(golden.question, _scope(options, golden), engine, golden.history)) if engine else None,
+        progress=_counter(len(questions)),
+    )
+    by_category = {category: summarize([one for one in judged if one.golden.category == category]) for category in dict.fromkeys(one.golden.category for one in judged)}
+    if options.json:
+        table = {name: {"mean": f.mean, "low": f.low, "high": f.high, "n": f.n} for name, f in summarize(judged).items()}
+        categories = {category: {name: f.mean for name, f in figures.items()} for category, figures in by_category.items()}
+        print(json.dumps({"course": options.course, "questions": len(questions), "figures": table, **single, "categories": categories}))
+        return 0
+    for name, figure in summarize(judged).items():
+        print(f"{name:22} {figure}")
+    for name, value in single.items():
+        print(f"{name:22} {value:.3f}")
+    for category, figures in by_category.items():
+        shown = ", ".join(f"{name} {figures[name].mean:.3f}" for name in ("recall@5", "mrr@10", "refused_unanswerable", "refused_answerable") if name in figures)
+        print(f"  {category or 'no category'}: {shown}")
+    return 0
+
+
+def _counter(total: int) -> Any:
+    """A progress bar's step function, on stderr."""
+    from tqdm import tqdm
+
+    bar = tqdm(total=total, file=sys.stderr, disable=not sys.stderr.isatty())
+    return lambda done: bar.update(done - bar.n)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from rag.doctor import checks
+
+    marks = {True: "ok  ", None: "note", False: "FAIL"}
+    results = []
+    for check in checks(_config(options)):
+        results.append(check)
+        if not options.json:
+            print(f"{marks[check.ok]}  {check.name:10} {check.found}", flush=True)
+    if options.json:
+        print(json.dumps([check.to_json() for check in results]))
+    return 1 if any(check.ok is False for check in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""The whole read flow: understand → retrieve → gate → prompt → generate → ground → Answer.
+
+`stream_answer` yields what a page can show at once and ends with the finished `Answer`. When the evidence is too weak it refuses; when no
+generator is at hand it answers with the evidence itself, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import openai
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk
+
+from rag.config import Config
+from rag.errors import GeneratorUnavailable
+from rag.evidence import Evidence, confidence, select_evidence, word_weights
+from rag.generate import load_chat_model
+from rag.ground import Grounding, ground, stable_prefix, without_markers
+from rag.prompts import REFUSAL, STOP, build_messages
+from rag.retrieve import Searcher, check_question
+from rag.text import sentence_spans, sentences
+from rag.timing import Stopwatch
+from rag.types import Answer, Hit, Mode, Passage, Scope, Sentence, Source, Support, Turn
+from rag.understand import make_standalone
+
+EXTRACTED_STATEMENTS = 2
+"""Statements that an extractive answer quotes."""
+NEAREST_SHOWN = 3
+"""Passages shown beside a refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Retrieval has finished: the passages, best first."""
+
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The sentence being written, so far and as shown: not yet checked, replaced by what follows."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The checked sentences so far."""
+
+    sentences: tuple[Sentence, ...]
+    sources: tuple[Source, ...]
+
+
+Event = Found | Draft | Written | Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What answering needs, loaded once and shared by all askers."""
+
+    searcher: Searcher
+    chat_model: BaseChatModel | None
+    config: Config
+    notices: tuple[str, ...] = ()
+
+    @classmethod
+    def from_config(cls, config: Config) -> Engine:
+        """Everything the config names. A generator that cannot be had is a notice, not an error: answers are then extractive."""
+        notices: list[str] = []
+        searcher = Searcher.from_config(config, notices.append)
+        try:
+            chat_model = load_chat_model(config)
+        except GeneratorUnavailable as e:
+            chat_model = None
+            notices.append(f"answers are extractive: {e}")
+        return cls(searcher, chat_model, config, tuple(notices))
+
+
+def answer(question: str, scope: Scope, engine: Engine, history: Sequence[Turn] = ()) -> Answer:
+    """The finished answer; see `stream_answer`."""
+    *_, last = stream_answer(question, scope, engine, history)
+    assert isinstance(last, Answer)
+    return last
+
+
+def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence[Turn] = ()) -> Iterator[Event]:
+    """Answers a question from the passages in a scope: events as they come, the `Answer` last. Closing the iterator ends the work.
+
+    Raises:
+        QuestionError: the question is empty or too long.
+        UnknownCourse: the scope names no course of the store.
+    """
+    watch = Stopwatch()
+    config = engine.config
+    question = check_question(question, config.question_characters)
+    with watch.stage("understand"):
+        standalone = make_standalone(question, history)
+    hits = engine.searcher.search(standalone[-config.question_characters :], scope, watch=watch)
+    yield Found(tuple(hits))
+    with watch.stage("evidence"):
+        evidence = select_evidence(
+            standalone, hits[: config.sources], word_weights(standalone, engine.searcher.store), engine.searcher.embedder
+        )
+        sure = confidence(evidence)
+    draft = _Composition(question, standalone, sure, [hit.passage for hit in hits[: config.sources]], list(engine.notices))
+    if sure < config.confidence_floor:
+        yield _refusal(draft, hits, watch)
+        return
+    if engine.chat_model is not None:
+        try:
+            yield from _generate(draft, evidence, engine, history, watch)
+        except (GeneratorUnavailable, openai.OpenAIError) as e:
+            draft.notices.append(f"the generator could not answer ({type(e).__name__}: {e}); these are the materials' own words")
+            draft.sentences.clear()
+    with watch.stage("ground"):
+        _add_evidence(draft, evidence)
+    yield draft.finished(watch)
+
+
+@dataclass(slots=True)
+class _Composition:
+    """An answer in the making: sentences are added, each with its source numbered when it is first cited."""
+
+    question: str
+    standalone: str
+    confidence: float
+    passages: list[Passage]
+    notices: list[str]
+    mode: Mode = Mode.EXTRACTIVE
+    sentences: list[Sentence] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def add(self, text: str, grounding: Grounding) -> None:
+        """Adds a sentence that something supports."""
+        assert grounding.passage is not None
+        number = self._number(grounding.passage, grounding.quote)
+        self.sentences.append(Sentence(text, grounding.support, (number,)))
+
+    def _number(self, passage: Passage, quote: str) -> int:
+        for source in self.sources:
+            if source.passage.chunk_id == passage.chunk_id and source.quote == quote:
+                return source.n
+        self.sources.append(Source(len(self.sources) + 1, passage, quote))
+        return len(self.sources)
+
+    def rests_on(self, evidence: Evidence) -> bool:
+        """Whether the answer already has a sentence that this statement holds."""
+        return any(source.passage.chunk_id == evidence.hit.passage.chunk_id and evidence.text in source.quote for source in self.sources)
+
+    def written(self) -> Written:
+        return Written(tuple(self.sentences), tuple(self.sources))
+
+    def finished(self, watch: Stopwatch, text: str | None = None, abstained: bool = False) -> Answer:
+        return Answer(
+            question=self.question,
+            standalone=self.standalone,
+            text=" ".join(sentence.text for sentence in self.sentences) if text is None else text,
+            abstained=abstained,
+            confidence=self.confidence,
+            mode=self.mode,
+            sentences=tuple(self.sentences),
+            sources=tuple(self.sources),
+            latency=watch.latency(),
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            notices=tuple(self.notices),
+        )
+
+
+def _refusal(draft: _Composition, hits: Sequence[Hit], watch: Stopwatch) -> Answer:
+    """Says that the materials do not hold the answer, with the nearest passages as sources."""
+    draft.sources = [Source(n, hit.passage, "") for n, hit in enumerate(hits[:NEAREST_SHOWN], start=1)]
+    return draft.finished(watch, REFUSAL, abstained=True)
+
+
+def _generate(draft: _Composition, evidence: Sequence[Evidence], engine: Engine, history: Sequence[Turn], watch: Stopwatch) -> Iterator[Event]:
+    """Streams the generator's answer; sentences that nothing supports are left out."""
+    assert engine.chat_model is not None
+    with watch.stage("prompt"):
+        messages = build_messages(draft.question, _prompt_sources(evidence, engine), history)
+    draft.mode = Mode.GENERATED
+    written = ""
+    chunks = engine.chat_model.stream(messages, stop=STOP)
+    try:
+        with watch.stage("prefill"):
+            chunk = next(chunks)
+            watch.move("prefill", "queue", chunk.response_metadata.get("queue_s", 0.0))
+        while chunk is not None and len(draft.sentences) < engine.config.answer_sentences:
+            _count_tokens(draft, chunk)
+            written += chunk.text
+            with watch.stage("ground"):
+                complete, rest = _complete_sentences(written)
+                fresh = [_ground_into(draft, sentence) for sentence in complete]
+            written = rest
+            if any(fresh):
+                yield draft.written()
+            yield Draft(stable_prefix(rest))
+            with watch.stage("decode"):
+                chunk = next(chunks, None)
+    finally:
+        chunks.close()
+    if len(draft.sentences) < engine.config.answer_sentences:
+        with watch.stage("ground"):
+            for sentence in sentences(without_markers(written)):
+                _ground_into(draft, sentence)
+        yield draft.written()
+
+
+def _complete_sentences(text: str) -> tuple[list[str], str]:
+    """The sentences of a streamed text that are surely complete (another has begun), and the rest."""
+    clean = without_markers(text)
+    spans = list(sentence_spans(clean))
+    if len(spans) < 2:
+        return [], text
+    return [clean[start:end] for start, end in spans[:-1]], clean[spans[-1][0] :]
+
+
+def _ground_into(draft: _Composition, sentence: str) -> bool:
+    """Adds the sentence if something supports it and it is not said already; a lead-in ("The answer is:") says nothing."""
+    if sentence.endswith(":") or any(sentence == earlier.text for earlier in draft.sentences):
+        return False
+    grounding = ground(sentence, draft.passages, draft.standalone)
+    if grounding.support is Support.UNSUPPORTED:
+        return False
+    draft.add(sentence, grounding)
+    return True
+
+
+def _add_evidence(draft: _Composition, evidence: Sequence[Evidence]) -> None:
+    """Adds the strongest statement unless the answer rests on it already; an answer without any sentence becomes extractive."""
+    if not draft.sentences:
+        draft.mode = Mode.EXTRACTIVE
+        draft.sources.clear()
+        for one in evidence[:EXTRACTED_STATEMENTS]:
+            draft.add(one.text, Grounding(Support.SUPPORTED, one.hit.passage, one.text))
+    elif not draft.rests_on(evidence[0]):
+        draft.add(evidence[0].text, Grounding(Support.SUPPORTED, evidence[0].hit.passage, evidence[0].text))
+
+
+def _prompt_sources(evidence: Sequence[Evidence], engine: Engine) -> list[tuple[int, str, str]]:
+    """The strongest statements within the context budget, grouped by passage, in reading order."""
+    chosen: list[Evidence] = []
+    budget = engine.config.context_tokens
+    for one, tokens in zip(evidence, engine.searcher.embedder.count_tokens([one.text for one in evidence]), strict=True):
+        if len(chosen) == engine.config.prompt_statements or (chosen and tokens > budget):
+            break
+        chosen.append(one)
+        budget -= tokens
+    by_passage: dict[int, list[Evidence]] = {}
+    for one in sorted(chosen, key=lambda one: (one.hit.rank, one.start)):
+        by_passage.setdefault(one.hit.passage.chunk_id, []).append(one)
+    return [
+        (n, statements[0].hit.passage.chunk.context, " ".join(one.text for one in statements))
+        for n, statements in enumerate(by_passage.values(), start=1)
+    ]
+
+
+def _count_tokens(draft: _Composition, chunk: AIMessageChunk) -> None:
+    if usage := chunk.usage_metadata:
+        draft.prompt_tokens, draft.completion_tokens = usage["input_tokens"], usage["output_tokens"]

@@ -1,0 +1,146 @@
+"""Every setting in one frozen value: defaults, then a TOML file, then flags; a later one wins, an unknown key is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rag.errors import ConfigError
+
+BUNDLED = "bundled"
+NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a run of Lectern may be told. Build it with `Config.load`; inner functions get only the values they need."""
+
+    store: Path = Path(".lectern")
+    """The directory of the catalogue and the snapshots."""
+
+    device: str = "auto"
+    """`auto`, `cpu`, or a torch device such as `cuda:0`."""
+    dtype: str = "auto"
+    """Compute type of both models: `auto`, `float32`, `bfloat16` or `float16`."""
+    allow_downloads: bool = False
+    """Whether a model named by hub id may be fetched. Off: nothing leaves this machine."""
+
+    embedder: str = BUNDLED
+    """`bundled`, a folder, or a sentence-transformers hub id."""
+    embedding_batch: int = 32
+    chunk_tokens: int = 160
+    """Longest passage in word pieces of the embedder, its titles and headings not counted."""
+
+    hits: int = 10
+    """Passages a search returns."""
+    candidates: int = 100
+    """Passages each leg brings to the fusion."""
+    dense_weight: float = 0.4
+    """Share of the similarity in the fused score; the rest is BM25's."""
+    reranker: str = NONE
+    """`none`, a folder, or a hub id of a CrossEncoder."""
+
+    generator: str = BUNDLED
+    """`bundled`, a folder, a hub id of a causal LM, or `none` for extractive answers only."""
+    base_url: str = ""
+    """An OpenAI-compatible server; when set, `generator` is the model's name there."""
+    api_key_variable: str = "LECTERN_API_KEY"
+    """Name of the environment variable that holds the server's key. Keys do not belong in files."""
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    num_beams: int = 1
+    max_new_tokens: int = 160
+    seed: int = 0
+    prompt_lookup_tokens: int = 10
+    """Tokens guessed at once from the prompt; same greedy output, faster. 0 turns it off."""
+    timeout_s: float = 60.0
+    """Longest wait for a generator's server."""
+
+    context_tokens: int = 700
+    """Word pieces of evidence in a prompt."""
+    sources: int = 4
+    """Passages an answer may draw on."""
+    answer_sentences: int = 3
+    """Generation ends with so many supported sentences."""
+    prompt_statements: int = 3
+    """Sentences of the materials that the generator is given. A small model copies right from two or three and gets lost in more."""
+    confidence_floor: float = 0.35
+    """Below it Lectern says that the materials do not hold the answer."""
+    question_characters: int = 2000
+    """Longest question taken."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("dense_weight", 0.0, 1.0),
+            ("confidence_floor", 0.0, 1.0),
+            ("top_p", 0.0, 1.0),
+            ("temperature", 0.0, 10.0),
+            ("chunk_tokens", 16, 100_000),
+            ("hits", 1, 1000),
+            ("candidates", 1, 10_000),
+            ("sources", 1, 100),
+            ("max_new_tokens", 1, 100_000),
+            ("num_beams", 1, 64),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"{name} is {value}; expected {low} to {high}")
+
+    @classmethod
+    def load(cls, path: Path | None = None, **flags: Any) -> Config:
+        """The settings of this run.
+
+        Args:
+            path: a TOML file; without one `$LECTERN_CONFIG`, then `lectern.toml` in the working directory if it is there.
+            flags: settings from the command line; those that are None were not given.
+
+        Raises:
+            ConfigError: the file is missing or no TOML, a key is unknown, a value has the wrong type or is out of range.
+        """
+        values: dict[str, Any] = {}
+        if store := os.environ.get("LECTERN_STORE"):
+            values["store"] = store
+        values |= _read_toml(path)
+        values |= {key: value for key, value in flags.items() if value is not None}
+        return cls(**_checked(values))
+
+    def replace(self, **changes: Any) -> Config:
+        return dataclasses.replace(self, **changes)
+
+
+def _read_toml(path: Path | None) -> dict[str, Any]:
+    named = path or (Path(os.environ["LECTERN_CONFIG"]) if "LECTERN_CONFIG" in os.environ else None)
+    file = named or Path("lectern.toml")
+    if not file.exists():
+        if named is None:
+            return {}
+        raise ConfigError(f"there is no config file {file}; name an existing one or leave it out")
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{file} is not valid TOML: {e}") from e
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = {field.name: type(field.default) for field in dataclasses.fields(Config)}
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in kinds:
+            raise ConfigError(f"unknown setting {key!r}; the settings are: {', '.join(sorted(kinds))}")
+        kind = kinds[key]
+        if issubclass(kind, Path):
+            value = Path(value)
+        elif kind is float and type(value) is int:
+            value = float(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise ConfigError(f"{key} is {value!r}; expected {kind.__name__}")
+        checked[key] = value
+    return checked

@@ -1,0 +1,86 @@
+"""Conversations kept in the catalogue: each question, its answer with sources and latency, there again after a reload."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rag.store import Store
+from rag.types import Answer, Turn
+from rag.wire import answer_from_json, answer_to_json
+
+TITLE_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    id: str
+    course: str
+    title: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message; `answer` is there for the assistant's."""
+
+    role: str
+    content: str
+    answer: Answer | None = None
+
+
+def start(store: Store, course: str, first_question: str) -> Conversation:
+    """A new conversation, titled by its first question."""
+    title = first_question if len(first_question) <= TITLE_CHARACTERS else first_question[: TITLE_CHARACTERS - 1] + "…"
+    conversation = Conversation(uuid.uuid4().hex, course, title, _now())
+    with store.transaction() as db:
+        db.execute("INSERT INTO conversations (id, course, title, created_at) VALUES (?, ?, ?, ?)", [*_fields(conversation)])
+    return conversation
+
+
+def list_conversations(store: Store, course: str, limit: int = 50) -> list[Conversation]:
+    """The conversations about a course, the newest first."""
+    rows = store.db.query("SELECT id, course, title, created_at FROM conversations WHERE course = ? ORDER BY rowid DESC LIMIT ?", [course, limit])
+    return [Conversation(**row) for row in rows]
+
+
+def find(store: Store, conversation_id: str) -> Conversation | None:
+    for row in store.db.query("SELECT id, course, title, created_at FROM conversations WHERE id = ?", [conversation_id]):
+        return Conversation(**row)
+    return None
+
+
+def messages(store: Store, conversation_id: str) -> list[Message]:
+    """The messages of a conversation, in order."""
+    rows = store.db.query("SELECT role, content, answer FROM messages WHERE conversation_id = ? ORDER BY id", [conversation_id])
+    return [Message(row["role"], row["content"], answer_from_json(json.loads(row["answer"])) if row["answer"] else None) for row in rows]
+
+
+def turns(store: Store, conversation_id: str) -> list[Turn]:
+    """The messages as history for the next question."""
+    return [Turn(message.role, message.content) for message in messages(store, conversation_id)]
+
+
+def add_exchange(store: Store, conversation_id: str, answer: Answer) -> None:
+    """Keeps a question and its finished answer, both or neither."""
+    with store.transaction() as db:
+        for role, content, value in (("user", answer.question, None), ("assistant", answer.text, json.dumps(answer_to_json(answer)))):
+            db.execute(
+                "INSERT INTO messages (conversation_id, role, content, answer, created_at) VALUES (?, ?, ?, ?, ?)",
+                [conversation_id, role, content, value, _now()],
+            )
+
+
+def delete(store: Store, conversation_id: str) -> None:
+    with store.transaction() as db:
+        db.execute("DELETE FROM conversations WHERE id = ?", [conversation_id])
+
+
+def _fields(conversation: Conversation) -> tuple[str, str, str, str]:
+    return conversation.id, conversation.course, conversation.title, conversation.created_at
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

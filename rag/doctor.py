@@ -1,0 +1,133 @@
+"""Start-up checks, a line each: what is installed, found and used, and what to do where something is wrong."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+from rag.config import BUNDLED, NONE, Config
+from rag.errors import LecternError, StoreMissing
+from rag.models import BUNDLED_GENERATOR, choose_device, choose_dtype, converted_generator_path, find_embedder, find_generator, verify_carried
+from rag.store import CATALOGUE, Store
+from rag.vectors import load_faiss, load_snapshot
+
+PORT = 8501
+_SAFE_SQLITE = (3, 51, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`ok` is True, False, or None for something that works but is worth knowing."""
+
+    name: str
+    ok: bool | None
+    found: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def checks(config: Config) -> Iterator[Check]:
+    """Every check in turn; none of them raises."""
+    for name, check in _CHECKS.items():
+        try:
+            ok, found = check(config)
+        except LecternError as e:
+            ok, found = False, str(e)
+        yield Check(name, ok, found)
+
+
+def _versions(config: Config) -> tuple[bool | None, str]:
+    names = ("torch", "transformers", "sentence-transformers", "langchain-core", "streamlit", "sqlite-utils")
+    return True, ", ".join(f"{name} {metadata.version(name)}" for name in names)
+
+
+def _sqlite(config: Config) -> tuple[bool | None, str]:
+    if sqlite3.sqlite_version_info < _SAFE_SQLITE:
+        return None, f"{sqlite3.sqlite_version}; below 3.51.3 a rare race at WAL resets is known: keep to one writing process, as Lectern does"
+    return True, sqlite3.sqlite_version
+
+
+def _faiss(config: Config) -> tuple[bool | None, str]:
+    faiss: Any = load_faiss()
+    installed = [name for name in ("faiss-cpu", "faiss-gpu") if _is_installed(name)]
+    gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
+    if len(installed) != 1:
+        return False, f"{' and '.join(installed) or 'no FAISS package'} installed; exactly one of faiss-cpu and faiss-gpu must be"
+    return True, f"{installed[0]} {metadata.version(installed[0])}, {gpus} GPUs"
+
+
+def _device(config: Config) -> tuple[bool | None, str]:
+    device = choose_device(config.device)
+    return True, f"{device}, {str(choose_dtype(config.dtype, device)).removeprefix('torch.')}"
+
+
+def _embedder(config: Config) -> tuple[bool | None, str]:
+    files = find_embedder(config.embedder, config.allow_downloads)
+    return True, f"{files.id} (revision {files.revision})"
+
+
+def _generator(config: Config) -> tuple[bool | None, str]:
+    if config.base_url:
+        return None, f"{config.generator} at {config.base_url}: questions and passages are sent there"
+    if config.generator == NONE:
+        return None, "none: answers quote the materials"
+    if config.generator == BUNDLED:
+        verify_carried(BUNDLED_GENERATOR)
+        if not converted_generator_path().exists():
+            return None, f"{BUNDLED_GENERATOR.id}, found; converted at first use (15 seconds, once)"
+    files = find_generator(config.generator, config.allow_downloads)
+    return True, f"{files.id} (revision {files.revision})"
+
+
+def _store(config: Config) -> tuple[bool | None, str]:
+    try:
+        store = Store.open(config.store)
+    except StoreMissing as e:
+        return None, str(e)
+    with store.transaction():  # proves that the folder can be written
+        pass
+    courses = ", ".join(f"{course.name} ({course.documents} documents, {course.chunks} chunks)" for course in store.courses())
+    return True, f"{config.store}: {courses or 'no course yet; run: python -m ingest'}"
+
+
+def _index(config: Config) -> tuple[bool | None, str]:
+    if not (config.store / CATALOGUE).exists():
+        return None, "none yet"
+    store = Store.open(config.store)
+    notices: list[str] = []
+    generation = load_snapshot(store, notices.append).generation
+    stamp = store.embedder()
+    return (None if notices else True), "; ".join([*notices, f"generation {generation.number}: {generation.chunks} vectors, {generation.kind}, by {stamp}"])
+
+
+def _port(config: Config) -> tuple[bool | None, str]:
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", PORT)) == 0:
+            return None, f"{PORT} is taken (by Lectern itself?); another one: make app PORT=8502"
+    return True, f"{PORT} is free"
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+_CHECKS: dict[str, Callable[[Config], tuple[bool | None, str]]] = {
+    "versions": _versions,
+    "sqlite": _sqlite,
+    "faiss": _faiss,
+    "device": _device,
+    "embedder": _embedder,
+    "generator": _generator,
+    "store": _store,
+    "index": _index,
+    "port": _port,
+}

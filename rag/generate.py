@@ -1,0 +1,203 @@
+"""Generators: a causal LM in this process as a LangChain chat model, or any OpenAI-compatible server.
+
+The in-process model streams from a thread of its own and can be left at any token: closing the stream ends the work. It takes turns with the
+embedder on the cores (`COMPUTE_LANE`), as two thread pools on the same cores slow each other by tens of times; it offers its turn at each token.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from pydantic import ConfigDict
+
+from rag.config import NONE, Config
+from rag.errors import GeneratorUnavailable
+from rag.lane import COMPUTE_LANE
+from rag.models import ModelFiles, find_generator, load_generator
+
+_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+
+
+def load_chat_model(config: Config) -> BaseChatModel | None:
+    """The generator that the config names; None when it names none.
+
+    Raises:
+        GeneratorUnavailable: its files are missing or do not load.
+    """
+    if config.base_url:
+        return _remote_model(config)
+    if config.generator == NONE:
+        return None
+    return TransformersChatModel(files=find_generator(config.generator, config.allow_downloads), config=config)
+
+
+def _remote_model(config: Config) -> BaseChatModel:
+    from langchain.chat_models import init_chat_model
+
+    sampling = {"top_k": config.top_k, "repetition_penalty": config.repetition_penalty}
+    return init_chat_model(
+        config.generator,
+        model_provider="openai",
+        base_url=config.base_url,
+        api_key=os.environ.get(config.api_key_variable, "none"),
+        temperature=config.temperature,
+        top_p=config.top_p,
+        max_tokens=config.max_new_tokens,
+        timeout=config.timeout_s,
+        max_retries=1,
+        seed=config.seed,
+        stream_usage=True,
+        # Not part of the OpenAI API; vLLM and llama.cpp take them. Sent only when they are asked for, as strict servers refuse them.
+        extra_body={key: value for key, value in sampling.items() if value != getattr(Config, key, None) and value not in (0, 1.0)} or None,
+    )
+
+
+class TransformersChatModel(BaseChatModel):
+    """A causal LM of transformers in this process. The weights load at first use.
+
+    The first chunk's `response_metadata` has `queue_s`, the seconds waited for the cores; the last one's `usage_metadata` the token counts.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(cached_property,))
+
+    files: ModelFiles
+    config: Config
+
+    @property
+    def _llm_type(self) -> str:
+        return "transformers"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model": self.files.id, "revision": self.files.revision}
+
+    @cached_property
+    def loaded(self) -> tuple[Any, Any]:
+        """`(model, tokenizer)`."""
+        return load_generator(self.files, self.config)
+
+    def get_num_tokens(self, text: str) -> int:
+        return len(self.loaded[1](text).input_ids)
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+    ) -> ChatResult:
+        text, usage = "", None
+        for chunk in self._stream(messages, stop, run_manager, **kwargs):
+            text += chunk.text
+            usage = getattr(chunk.message, "usage_metadata", None) or usage
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(text, usage_metadata=usage))])
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        from transformers import TextIteratorStreamer
+
+        model, tokenizer = self.loaded
+        chat = [{"role": _ROLES[message.type], "content": message.text} for message in messages]
+        inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True).to(model.device)
+        prompt_tokens = inputs["input_ids"].shape[1]
+        self._check_length(prompt_tokens, model.config.max_position_embeddings)
+        streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        job = _Job(model, dict(inputs), self._generation_settings(tokenizer), streamer)
+        job.start()
+        try:
+            first = True
+            for text in until_stop(streamer, stop or ()):
+                metadata = {"queue_s": job.queue_s} if first else {}
+                first = False
+                chunk = ChatGenerationChunk(message=AIMessageChunk(text, response_metadata=metadata))
+                if run_manager:
+                    run_manager.on_llm_new_token(text, chunk=chunk)
+                yield chunk
+        finally:
+            job.cancel()
+        if job.error is not None:
+            raise GeneratorUnavailable(f"the generator failed: {job.error}") from job.error
+        usage = {"input_tokens": prompt_tokens, "output_tokens": job.new_tokens, "total_tokens": prompt_tokens + job.new_tokens}
+        yield ChatGenerationChunk(message=AIMessageChunk("", usage_metadata=usage, chunk_position="last"))
+
+    def _check_length(self, prompt_tokens: int, longest: int) -> None:
+        if prompt_tokens + self.config.max_new_tokens > longest:
+            raise GeneratorUnavailable(
+                f"the prompt has {prompt_tokens} tokens and the answer may have {self.config.max_new_tokens}, but {self.files.id} takes {longest} in all; "
+                "lower context_tokens or max_new_tokens"
+            )
+
+    def _generation_settings(self, tokenizer: Any) -> dict[str, Any]:
+        config = self.config
+        settings: dict[str, Any] = {"max_new_tokens": config.max_new_tokens, "num_beams": config.num_beams}
+        if config.temperature > 0:
+            settings |= {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k}
+        else:
+            settings |= {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        if config.repetition_penalty != 1.0:
+            settings["repetition_penalty"] = config.repetition_penalty
+        if config.prompt_lookup_tokens and config.num_beams == 1:
+            settings["prompt_lookup_num_tokens"] = config.prompt_lookup_tokens
+        return settings | {"pad_token_id": tokenizer.eos_token_id}
+
+
+def until_stop(texts: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
+    """The texts up to the first stop string, which may lie across several of them; empty ones are left out."""
+    told = ""
+    for text in texts:
+        told += text
+        ends = [position for position in (told.find(stop) for stop in stops) if position >= 0]
+        if ends:
+            last = text[: max(0, min(ends) - (len(told) - len(text)))]
+            if last:
+                yield last
+            return
+        if text:
+            yield text
+
+
+class _Job:
+    """One generation in a thread of its own, which ends within a token of `cancel`."""
+
+    def __init__(self, model: Any, inputs: dict[str, Any], settings: dict[str, Any], streamer: Any) -> None:
+        self._model, self._inputs, self._settings, self._streamer = model, inputs, settings, streamer
+        self._cancelled = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="generate", daemon=True)
+        self.queue_s = 0.0
+        self.new_tokens = 0
+        self.error: Exception | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Ends the work; returns when it has ended."""
+        self._cancelled.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        import torch
+
+        waiting_since = time.perf_counter()
+        try:
+            with COMPUTE_LANE, torch.inference_mode():
+                self.queue_s = time.perf_counter() - waiting_since
+                output = self._model.generate(**self._inputs, **self._settings, streamer=self._streamer, stopping_criteria=[self._stop])
+                self.new_tokens = output.shape[1] - self._inputs["input_ids"].shape[1]
+        except (RuntimeError, ValueError) as e:  # out of memory is a RuntimeError; the reader's thread raises it again
+            self.error = e
+        finally:
+            self._streamer.end()
+
+    def _stop(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        import torch
+
+        if not self._cancelled.is_set():
+            COMPUTE_LANE.give_way()
+        return torch.full((input_ids.shape[0],), self._cancelled.is_set(), dtype=torch.bool, device=input_ids.device)

@@ -1,0 +1,41 @@
+"""One compute lane: embedding and generation take turns on the cores."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+
+class Lane:
+    """A lock in order of arrival whose holder can let those who wait go first: a search need not wait for a whole answer."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._next_ticket = 0
+        self._serving = 0
+
+    def __enter__(self) -> None:
+        with self._condition:
+            ticket = self._next_ticket
+            self._next_ticket += 1
+            self._condition.wait_for(lambda: self._serving == ticket)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._condition:
+            self._serving += 1
+            self._condition.notify_all()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait behind the holder."""
+        with self._condition:
+            return max(0, self._next_ticket - self._serving - 1)
+
+    def give_way(self) -> None:
+        """Called by the holder: when others wait, they go first and the holder queues again."""
+        if self.waiting:
+            self.__exit__(None, None, None)
+            self.__enter__()
+
+
+COMPUTE_LANE = Lane()

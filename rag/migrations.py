@@ -1,0 +1,97 @@
+"""The catalogue's schema as numbered steps. A step that has been released is never edited; a change is a new step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlite_utils import Database, Migrations
+
+MIGRATIONS = Migrations("lectern")
+KNOWN: set[str] = set()
+
+
+def _step(function: Callable[[Database], None]) -> Callable[[Database], None]:
+    KNOWN.add(function.__name__)
+    return MIGRATIONS()(function)
+
+
+def _run(db: Database, script: str) -> None:
+    """Each statement by itself: `executescript` would commit the migration's transaction."""
+    for statement in script.split(";\n\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+@_step
+def m001_catalogue(db: Database) -> None:
+    _run(
+        db,
+        """
+        CREATE TABLE embedder (
+            id TEXT NOT NULL, revision TEXT NOT NULL, dimension INTEGER NOT NULL
+        );
+
+        CREATE TABLE courses (
+            id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, title TEXT NOT NULL, folder TEXT NOT NULL
+        );
+
+        CREATE TABLE documents (
+            id INTEGER PRIMARY KEY,
+            course_id INTEGER NOT NULL REFERENCES courses(id) ON DELETE CASCADE,
+            source TEXT NOT NULL, sha256 TEXT NOT NULL, format TEXT NOT NULL,
+            title TEXT NOT NULL, pages INTEGER NOT NULL, text TEXT NOT NULL,
+            material TEXT, week INTEGER, date TEXT,
+            ingested_at TEXT NOT NULL,
+            UNIQUE (course_id, source)
+        );
+
+        CREATE TABLE vectors (
+            id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, embedding BLOB NOT NULL
+        );
+
+        CREATE TABLE chunks (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            document_id INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
+            ordinal INTEGER NOT NULL, start INTEGER NOT NULL, "end" INTEGER NOT NULL,
+            location TEXT NOT NULL, context TEXT NOT NULL, text TEXT NOT NULL,
+            vector_id INTEGER NOT NULL REFERENCES vectors(id),
+            UNIQUE (document_id, ordinal)
+        );
+
+        CREATE INDEX chunks_vector ON chunks (vector_id);
+
+        CREATE TABLE set_aside (
+            course_id INTEGER NOT NULL REFERENCES courses(id) ON DELETE CASCADE,
+            source TEXT NOT NULL, sha256 TEXT NOT NULL, reason TEXT NOT NULL,
+            PRIMARY KEY (course_id, source)
+        );
+
+        CREATE TABLE revision (number INTEGER NOT NULL);
+
+        INSERT INTO revision VALUES (0);
+
+        CREATE TABLE generations (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            file TEXT NOT NULL, sha256 TEXT NOT NULL, chunks INTEGER NOT NULL, kind TEXT NOT NULL,
+            revision INTEGER NOT NULL, published_at TEXT NOT NULL
+        );
+
+        CREATE TABLE runs (
+            id INTEGER PRIMARY KEY, course TEXT NOT NULL, report TEXT NOT NULL, finished_at TEXT NOT NULL
+        );
+
+        CREATE TABLE conversations (
+            id TEXT PRIMARY KEY, course TEXT NOT NULL, title TEXT NOT NULL, created_at TEXT NOT NULL
+        );
+
+        CREATE TABLE messages (
+            id INTEGER PRIMARY KEY,
+            conversation_id TEXT NOT NULL REFERENCES conversations(id) ON DELETE CASCADE,
+            role TEXT NOT NULL, content TEXT NOT NULL, answer TEXT, created_at TEXT NOT NULL
+        );
+
+        CREATE INDEX messages_conversation ON messages (conversation_id)
+        """,
+    )
+    # Kept up to date by the store itself: triggers on a virtual table need trusted_schema, which stays off.
+    db["chunks"].enable_fts(["context", "text"], tokenize="porter unicode61 remove_diacritics 2")

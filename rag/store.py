@@ -1,0 +1,513 @@
+"""The catalogue: one SQLite file that is the truth about courses, documents, chunks, their vectors and the conversations.
+
+Everything else (FAISS snapshots) is derived from it. A document's rows, text index and vectors change in one transaction. Each thread
+has its own connection; every write begins with BEGIN IMMEDIATE, so that two writers queue instead of failing half-way. It knows no model:
+vectors come in and go out as arrays.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlite_utils import Database
+
+from rag.errors import StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
+from rag.migrations import KNOWN, MIGRATIONS
+from rag.types import Chunk, Location, Passage, Scope
+
+CATALOGUE = "catalogue.db"
+BUSY_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    name: str
+    title: str
+    documents: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """What the catalogue says of a document; its text is read apart."""
+
+    id: int
+    source: str
+    sha256: str
+    format: str
+    title: str
+    pages: int
+    material: str | None
+    week: int | None
+    date: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document to save. `vector_keys` name each chunk's embedded text; `vectors` holds, by key, those the store lacks: (d,) float16."""
+
+    source: str
+    sha256: str
+    format: str
+    title: str
+    pages: int
+    text: str
+    chunks: Sequence[Chunk]
+    vector_keys: Sequence[str]
+    vectors: Mapping[str, np.ndarray]
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A published snapshot of the vectors: `file` is its name in the store, `revision` the state of the catalogue it was made from."""
+
+    number: int
+    file: str
+    sha256: str
+    chunks: int
+    kind: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderStamp:
+    """Which embedder made the vectors of a store."""
+
+    id: str
+    revision: str
+    dimension: int
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.dimension}-d, revision {self.revision})"
+
+
+class Store:
+    """An open store. Cheap to hold; safe to share between threads."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._local = threading.local()
+
+    @classmethod
+    def open(cls, directory: Path) -> Store:
+        """The store in `directory`.
+
+        Raises:
+            StoreMissing: there is none.
+            StoreMismatch: a newer version of Lectern made it.
+        """
+        if not (directory / CATALOGUE).exists():
+            raise StoreMissing(f"there is no store in {directory}; make one with: python -m ingest --store {directory}")
+        return cls(directory)._migrate()
+
+    @classmethod
+    def create(cls, directory: Path) -> Store:
+        """The store in `directory`, made when it is not there."""
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise StoreError(f"the store {directory} cannot be made: {e.strerror}; name another folder with --store") from e
+        return cls(directory)._migrate()
+
+    @property
+    def db(self) -> Database:
+        """This thread's connection."""
+        if not hasattr(self._local, "db"):
+            self._local.db = _connect(self.directory / CATALOGUE)
+        return self._local.db
+
+    def close(self) -> None:
+        """Closes this thread's connection."""
+        if hasattr(self._local, "db"):
+            self._local.db.close()
+            del self._local.db
+
+    def _migrate(self) -> Store:
+        try:
+            newer = {step.name for step in MIGRATIONS.applied(self.db)} - KNOWN
+            if newer:
+                raise StoreMismatch(f"the store {self.directory} was made by a newer Lectern (unknown: {', '.join(sorted(newer))}); upgrade this one")
+            if MIGRATIONS.pending(self.db):
+                MIGRATIONS.apply(self.db)
+        except sqlite3.DatabaseError as e:
+            raise StoreError(f"{self.directory / CATALOGUE} cannot be used: {e}; restore a backup, or delete it and ingest again") from e
+        return self
+
+    @contextmanager
+    def transaction(self) -> Iterator[Database]:
+        """All or nothing: commits at the end, rolls back on any error.
+
+        Raises:
+            StoreBusy: another process has been writing for longer than 30 seconds.
+        """
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as e:
+            raise StoreBusy(f"the catalogue in {self.directory} cannot be written: {e}; wait for the other writer to end, then try again") from e
+        try:
+            yield self.db
+        except BaseException:
+            self.db.rollback()
+            raise
+        self.db.commit()
+
+    @contextmanager
+    def writer_lock(self) -> Iterator[None]:
+        """Only one ingest at a time. The kernel lets go of a dead holder's lock, so it never needs clearing by hand.
+
+        Raises:
+            StoreBusy: another process holds it; the message names that.
+        """
+        with (self.directory / "writer.lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                file.seek(0)
+                raise StoreBusy(f"another ingest is writing to {self.directory} ({file.read().strip() or 'holder unknown'}); wait for it to end") from e
+            file.truncate(0)
+            file.write(f"process {os.getpid()} since {_now()}")
+            file.flush()
+            yield
+
+    def is_being_written(self) -> bool:
+        """Whether some process holds the writer lock right now."""
+        try:
+            with self.writer_lock():
+                return False
+        except StoreBusy:
+            return True
+
+    # --- what is there
+
+    def courses(self) -> list[Course]:
+        rows = self.db.query(
+            """SELECT courses.name, courses.title, count(DISTINCT documents.id) AS documents, count(chunks.id) AS chunks
+            FROM courses LEFT JOIN documents ON documents.course_id = courses.id LEFT JOIN chunks ON chunks.document_id = documents.id
+            GROUP BY courses.id ORDER BY courses.name"""
+        )
+        return [Course(**row) for row in rows]
+
+    def course(self, name: str) -> Course:
+        """The course called `name`.
+
+        Raises:
+            UnknownCourse: there is none; the message lists those there are.
+        """
+        courses = self.courses()
+        for course in courses:
+            if course.name == name:
+                return course
+        there = ", ".join(course.name for course in courses) or "none yet; run: python -m ingest FOLDER"
+        raise UnknownCourse(f"there is no course {name!r} in {self.directory}; its courses: {there}")
+
+    def documents(self, course: str) -> list[StoredDocument]:
+        rows = self.db.query(
+            """SELECT d.id, source, sha256, format, d.title, pages, material, week, date
+            FROM documents d JOIN courses ON courses.id = d.course_id WHERE courses.name = ? ORDER BY source""",
+            [course],
+        )
+        return [StoredDocument(**row) for row in rows]
+
+    def document_text(self, course: str, source: str) -> str:
+        rows = self.db.query(
+            "SELECT text FROM documents d JOIN courses ON courses.id = d.course_id WHERE courses.name = ? AND source = ?", [course, source]
+        )
+        for row in rows:
+            return row["text"]
+        raise StoreError(f"the course {course} has no document {source}")
+
+    def original(self, course: str, source: str) -> bytes:
+        """The file of a document as it was ingested.
+
+        Raises:
+            StoreError: the course has no such document, or its file is gone or has changed since.
+        """
+        rows = self.db.query(
+            "SELECT folder, sha256 FROM documents d JOIN courses ON courses.id = d.course_id WHERE courses.name = ? AND source = ?", [course, source]
+        )
+        for row in rows:
+            try:
+                data = (Path(row["folder"]) / source).read_bytes()
+            except OSError as e:
+                raise StoreError(f"the file of {source} cannot be read ({e.strerror}); put it back, or ingest the course again") from e
+            if hashlib.sha256(data).hexdigest() != row["sha256"]:
+                raise StoreError(f"the file of {source} has changed since it was ingested; ingest the course again")
+            return data
+        raise StoreError(f"the course {course} has no document {source}")
+
+    def set_aside(self, course: str) -> dict[str, tuple[str, str]]:
+        """Files that could not be read: source → (sha256, reason)."""
+        rows = self.db.query("SELECT source, sha256, reason FROM set_aside s JOIN courses ON courses.id = s.course_id WHERE courses.name = ?", [course])
+        return {row["source"]: (row["sha256"], row["reason"]) for row in rows}
+
+    def revision(self) -> int:
+        """A number that grows with every change to the documents."""
+        return next(self.db.query("SELECT number FROM revision"))["number"]
+
+    # --- writing documents
+
+    def save_course(self, name: str, title: str, folder: Path) -> None:
+        with self.transaction() as db:
+            db.execute(
+                """INSERT INTO courses (name, title, folder) VALUES (?, ?, ?)
+                ON CONFLICT (name) DO UPDATE SET title = excluded.title, folder = excluded.folder""",
+                [name, title, str(folder.resolve())],
+            )
+
+    def save_document(self, course: str, document: NewDocument) -> None:
+        """Puts a document in the place of whatever stood under its source; on any error the old state stays."""
+        with self.transaction() as db:
+            course_id = _course_id(db, course)
+            _delete(db, course_id, document.source)
+            _insert_vectors(db, document.vectors)
+            facts = document.facts
+            document_id = db.execute(
+                """INSERT INTO documents (course_id, source, sha256, format, title, pages, text, material, week, date, ingested_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                [course_id, document.source, document.sha256, document.format, document.title, document.pages, document.text]
+                + [facts.get("material"), int(facts["week"]) if "week" in facts else None, facts.get("date"), _now()],
+            ).lastrowid
+            for ordinal, (chunk, key) in enumerate(zip(document.chunks, document.vector_keys, strict=True)):
+                inserted = db.execute(
+                    """INSERT INTO chunks (document_id, ordinal, start, "end", location, context, text, vector_id)
+                    SELECT ?, ?, ?, ?, ?, ?, ?, id FROM vectors WHERE key = ?""",
+                    [document_id, ordinal, chunk.start, chunk.end, json.dumps(chunk.location.to_json()), chunk.context, chunk.text, key],
+                )
+                if inserted.rowcount != 1:
+                    raise StoreError(f"chunk {ordinal} of {document.source} has no vector; nothing of the document was saved")
+            db.execute("INSERT INTO chunks_fts (rowid, context, text) SELECT id, context, text FROM chunks WHERE document_id = ?", [document_id])
+            _count_up(db)
+
+    def save_set_aside(self, course: str, source: str, sha256: str, reason: str) -> None:
+        """Remembers that a file could not be read; a document that stood under its name is removed, as its text is no longer true."""
+        with self.transaction() as db:
+            course_id = _course_id(db, course)
+            _delete(db, course_id, source)
+            db.execute("INSERT INTO set_aside VALUES (?, ?, ?, ?)", [course_id, source, sha256, reason])
+            _count_up(db)
+
+    def remove_documents(self, course: str, sources: Sequence[str]) -> None:
+        with self.transaction() as db:
+            course_id = _course_id(db, course)
+            for source in sources:
+                _delete(db, course_id, source)
+            _count_up(db)
+
+    def rename_document(self, course: str, source: str, new_source: str) -> None:
+        """Moves a document to another place in its course; nothing is embedded again."""
+        with self.transaction() as db:
+            db.execute("UPDATE documents SET source = ? WHERE course_id = ? AND source = ?", [new_source, _course_id(db, course), source])
+            _count_up(db)
+
+    def save_run(self, course: str, report: Mapping[str, Any]) -> None:
+        with self.transaction() as db:
+            db.execute("INSERT INTO runs (course, report, finished_at) VALUES (?, ?, ?)", [course, json.dumps(report), _now()])
+
+    # --- reading chunks
+
+    def passages(self, chunk_ids: Sequence[int]) -> dict[int, Passage]:
+        """Passages by chunk id. An id that has been deleted meanwhile is left out."""
+        marks = ",".join("?" * len(chunk_ids))
+        rows = self.db.query(f"{_PASSAGE} WHERE c.id IN ({marks})", list(chunk_ids))
+        return {row["id"]: _passage(row) for row in rows}
+
+    def neighbours(self, passage: Passage, reach: int = 1) -> list[Passage]:
+        """The chunks up to `reach` before and after a passage in its document, in reading order, itself included."""
+        rows = self.db.query(
+            f"""{_PASSAGE} JOIN chunks self ON self.document_id = c.document_id
+            WHERE self.id = ? AND c.ordinal BETWEEN self.ordinal - ? AND self.ordinal + ? ORDER BY c.ordinal""",
+            [passage.chunk_id, reach, reach],
+        )
+        return [_passage(row) for row in rows]
+
+    def chunk_ids(self, scope: Scope) -> np.ndarray:
+        """The ids of all chunks in a scope, `(n,) int64`, ascending."""
+        condition, values = _scope_condition(scope)
+        rows = self.db.execute(
+            f"SELECT c.id FROM chunks c JOIN documents d ON d.id = c.document_id JOIN courses ON courses.id = d.course_id WHERE {condition} ORDER BY c.id",
+            values,
+        )
+        return np.fromiter((row[0] for row in rows), np.int64)
+
+    def search_text(self, match: str, scope: Scope, limit: int) -> list[tuple[int, float]]:
+        """The best chunks in a scope for an FTS5 `match` expression: `(chunk id, bm25)`, best first, higher is better.
+
+        The scope is joined: `rowid IN (subquery)` is 80 times slower.
+        """
+        condition, values = _scope_condition(scope)
+        rows = self.db.execute(
+            f"""SELECT c.id, -bm25(chunks_fts) FROM chunks_fts JOIN chunks c ON c.id = chunks_fts.rowid
+            JOIN documents d ON d.id = c.document_id JOIN courses ON courses.id = d.course_id
+            WHERE chunks_fts MATCH ? AND {condition} ORDER BY 2 DESC, 1 LIMIT ?""",
+            [match, *values, limit],
+        )
+        return [(chunk_id, bm25) for chunk_id, bm25 in rows]
+
+    def count_chunks(self) -> int:
+        return next(iter(self.db.execute("SELECT count(*) FROM chunks")))[0]
+
+    def count_chunks_with(self, word: str, at_most: int = 20_000) -> int:
+        """How many chunks of the store hold a word (in any of its forms); counting ends at `at_most`."""
+        rows = self.db.execute("SELECT count(*) FROM (SELECT 1 FROM chunks_fts WHERE chunks_fts MATCH ? LIMIT ?)", [f'"{word}"', at_most])
+        return next(iter(rows))[0]
+
+    # --- vectors and their snapshots
+
+    def embedder(self) -> EmbedderStamp | None:
+        """The embedder that made the store's vectors; None while there are none."""
+        for row in self.db.query("SELECT id, revision, dimension FROM embedder"):
+            return EmbedderStamp(**row)
+        return None
+
+    def stamp_embedder(self, stamp: EmbedderStamp) -> None:
+        """Sets the embedder of a store that has none yet.
+
+        Raises:
+            StoreMismatch: it has another one.
+        """
+        with self.transaction() as db:
+            there = self.embedder()
+            if there is None:
+                db["embedder"].insert({"id": stamp.id, "revision": stamp.revision, "dimension": stamp.dimension})
+        if there is not None:
+            self.require_embedder(stamp)
+
+    def require_embedder(self, stamp: EmbedderStamp) -> None:
+        """Raises StoreMismatch unless the store's vectors are of this embedder."""
+        there = self.embedder()
+        if there is not None and there != stamp:
+            raise StoreMismatch(f"the store {self.directory} was indexed with {there} but the config names {stamp}; run: python -m ingest --rebuild")
+
+    def chunk_texts(self) -> list[tuple[int, str, str]]:
+        """`(chunk id, context, text)` of every chunk."""
+        return [tuple(row) for row in self.db.execute("SELECT id, context, text FROM chunks ORDER BY id")]
+
+    def replace_vectors(self, stamp: EmbedderStamp, keys: Mapping[int, str], vectors: Mapping[str, np.ndarray]) -> None:
+        """Gives every chunk the vector named by its key, all made by the embedder `stamp`; the old vectors go."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM embedder")
+            db["embedder"].insert({"id": stamp.id, "revision": stamp.revision, "dimension": stamp.dimension})
+            _insert_vectors(db, vectors)
+            for chunk_id, key in keys.items():
+                db.execute("UPDATE chunks SET vector_id = (SELECT id FROM vectors WHERE key = ?) WHERE id = ?", [key, chunk_id])
+            _count_up(db)
+        self.drop_unused_vectors()
+
+    def drop_unused_vectors(self) -> None:
+        """Deletes the vectors that no chunk has. At the end of a run, not before: a passage may move from one file to another in it."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM vectors WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.vector_id = vectors.id)")
+
+    def missing_vectors(self, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` that have no vector yet."""
+        missing = set(keys)
+        unique = sorted(missing)
+        for first in range(0, len(unique), 500):
+            part = unique[first : first + 500]
+            marks = ",".join("?" * len(part))
+            missing -= {row[0] for row in self.db.execute(f"SELECT key FROM vectors WHERE key IN ({marks})", part)}
+        return missing
+
+    def vectors(self) -> tuple[np.ndarray, np.ndarray, int]:
+        """All chunk ids `(n,) int64`, their unit vectors `(n, d) float16`, and the revision they belong to."""
+        stamp = self.embedder()
+        dimension = stamp.dimension if stamp else 0
+        self.db.execute("BEGIN")
+        try:
+            revision = self.revision()
+            rows = list(self.db.execute("SELECT c.id, v.embedding FROM chunks c JOIN vectors v ON v.id = c.vector_id ORDER BY c.id"))
+        finally:
+            self.db.rollback()
+        ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+        matrix = np.frombuffer(b"".join(row[1] for row in rows), np.float16).reshape(len(rows), dimension)
+        return ids, matrix, revision
+
+    def generation(self) -> Generation | None:
+        """The current snapshot; None before the first."""
+        for row in self.db.query("SELECT number, file, sha256, chunks, kind, revision FROM generations ORDER BY number DESC LIMIT 1"):
+            return Generation(**row)
+        return None
+
+    def next_generation(self) -> int:
+        current = self.generation()
+        return current.number + 1 if current else 1
+
+    def save_generation(self, generation: Generation) -> None:
+        with self.transaction() as db:
+            db.execute(
+                "INSERT INTO generations (number, file, sha256, chunks, kind, revision, published_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [generation.number, generation.file, generation.sha256, generation.chunks, generation.kind, generation.revision, _now()],
+            )
+
+
+_PASSAGE = """SELECT c.id, courses.name AS course, d.source, d.title, c.start, c."end", c.location, c.context, c.text
+    FROM chunks c JOIN documents d ON d.id = c.document_id JOIN courses ON courses.id = d.course_id"""
+
+
+def _passage(row: Mapping[str, Any]) -> Passage:
+    chunk = Chunk(row["text"], row["start"], row["end"], Location.from_json(json.loads(row["location"])), row["context"])
+    return Passage(row["id"], row["course"], row["source"], row["title"], chunk)
+
+
+def _scope_condition(scope: Scope) -> tuple[str, list[Any]]:
+    """A scope as SQL over `courses` and documents `d`: the one place where it is decided who sees what."""
+    conditions, values = ["courses.name = ?"], [scope.course]
+    if scope.path is not None:
+        folder = scope.path.rstrip("/")
+        conditions.append("(d.source = ? OR substr(d.source, 1, ?) = ?)")
+        values += [folder, len(folder) + 1, folder + "/"]
+    for column in ("material", "week", "format"):
+        wanted = getattr(scope, column)
+        if wanted is not None:
+            conditions.append(f"d.{column} = ?")
+            values.append(wanted)
+    return " AND ".join(conditions), values
+
+
+def _connect(path: Path) -> Database:
+    db = Database(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S))
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
+        db.execute(f"PRAGMA {pragma}").fetchall()
+    return db
+
+
+def _course_id(db: Database, name: str) -> int:
+    for row in db.query("SELECT id FROM courses WHERE name = ?", [name]):
+        return row["id"]
+    raise UnknownCourse(f"there is no course {name!r}; save it before its documents")
+
+
+def _delete(db: Database, course_id: int, source: str) -> None:
+    db.execute(
+        """INSERT INTO chunks_fts (chunks_fts, rowid, context, text) SELECT 'delete', c.id, c.context, c.text
+        FROM chunks c JOIN documents d ON d.id = c.document_id WHERE course_id = ? AND source = ?""",
+        [course_id, source],
+    )
+    db.execute("DELETE FROM documents WHERE course_id = ? AND source = ?", [course_id, source])
+    db.execute("DELETE FROM set_aside WHERE course_id = ? AND source = ?", [course_id, source])
+
+
+def _insert_vectors(db: Database, vectors: Mapping[str, np.ndarray]) -> None:
+    for key, vector in vectors.items():
+        db.execute("INSERT OR IGNORE INTO vectors (key, embedding) VALUES (?, ?)", [key, vector.astype(np.float16).tobytes()])
+
+
+def _count_up(db: Database) -> None:
+    db.execute("UPDATE revision SET number = number + 1")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,86 @@
+"""The JSON forms that scripts build on: stable; keys may be added, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rag.types import Answer, Chunk, Hit, Latency, Location, Mode, Passage, Sentence, Source, Support
+
+
+def hit_to_json(hit: Hit) -> dict[str, Any]:
+    """A hit in the stable JSON form of `rag search`."""
+    chunk = hit.passage.chunk
+    return {
+        "rank": hit.rank,
+        "source": hit.passage.source,
+        "title": hit.passage.title,
+        "chunk_id": hit.passage.chunk_id,
+        "location": chunk.location.to_json(),
+        "start": chunk.start,
+        "end": chunk.end,
+        "text": chunk.text,
+        "similarity": hit.similarity,
+        "bm25": hit.bm25,
+        "score": hit.score,
+    }
+
+
+def answer_to_json(answer: Answer) -> dict[str, Any]:
+    """An answer in the stable JSON form of `rag ask`."""
+    return {
+        "question": answer.question,
+        "standalone": answer.standalone,
+        "answer": answer.text,
+        "abstained": answer.abstained,
+        "confidence": answer.confidence,
+        "mode": answer.mode.value,
+        "sentences": [
+            {"text": sentence.text, "support": sentence.support.value, "citations": list(sentence.citations)} for sentence in answer.sentences
+        ],
+        "sources": [_source_to_json(source) for source in answer.sources],
+        "latency_ms": answer.latency.to_json(),
+        "tokens": {"prompt": answer.prompt_tokens, "completion": answer.completion_tokens},
+        "notices": list(answer.notices),
+    }
+
+
+def answer_from_json(value: Mapping[str, Any]) -> Answer:
+    latency = dict(value["latency_ms"])
+    total = latency.pop("total")
+    return Answer(
+        question=value["question"],
+        standalone=value["standalone"],
+        text=value["answer"],
+        abstained=value["abstained"],
+        confidence=value["confidence"],
+        mode=Mode(value["mode"]),
+        sentences=tuple(Sentence(one["text"], Support(one["support"]), tuple(one["citations"])) for one in value["sentences"]),
+        sources=tuple(_source_from_json(one) for one in value["sources"]),
+        latency=Latency(latency, total),
+        prompt_tokens=value["tokens"]["prompt"],
+        completion_tokens=value["tokens"]["completion"],
+        notices=tuple(value["notices"]),
+    )
+
+
+def _source_to_json(source: Source) -> dict[str, Any]:
+    passage, chunk = source.passage, source.passage.chunk
+    return {
+        "n": source.n,
+        "course": passage.course,
+        "source": passage.source,
+        "title": passage.title,
+        "chunk_id": passage.chunk_id,
+        "location": chunk.location.to_json(),
+        "context": chunk.context,
+        "start": chunk.start,
+        "end": chunk.end,
+        "quote": source.quote,
+        "text": chunk.text,
+    }
+
+
+def _source_from_json(value: Mapping[str, Any]) -> Source:
+    chunk = Chunk(value["text"], value["start"], value["end"], Location.from_json(value["location"]), value["context"])
+    return Source(value["n"], Passage(value["chunk_id"], value["course"], value["source"], value["title"], chunk), value["quote"])

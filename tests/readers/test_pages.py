@@ -1,0 +1,66 @@
+from io import BytesIO
+
+import pytest
+from handmade_pdf import PdfMaker, Words
+from PIL import Image
+
+from rag.errors import UnreadableDocument
+from rag.pages import find_words, locate_quote, render_page
+
+
+def test_a_quote_is_found_across_lines_and_hyphen(lecture_pdf: bytes) -> None:
+    first, second = locate_quote(lecture_pdf, 1, "ascending or descending")
+    assert 72 + 300 < first.left < first.right < 530
+    assert first.bottom < 645 < first.top < 660  # the baseline runs through the box
+    assert second.left == 72
+    assert second.bottom < 630 < second.top < 645
+
+
+def test_a_quote_of_another_page_is_not_found(lecture_pdf: bytes) -> None:
+    assert locate_quote(lecture_pdf, 2, "ascending or descending") == []
+    assert locate_quote(lecture_pdf, 1, "… !") == []
+
+
+def test_words_are_matched_whole() -> None:
+    text = "The cart and the art"
+    assert find_words(text, "art") == (17, 20)
+    assert find_words(text, "ar") is None
+
+
+def test_ligatures_case_and_hyphens_make_no_difference() -> None:
+    text = "An eﬃcient\r\nalgo-\r\nrithm."
+    assert find_words(text, "efficient algorithm") == (3, 24)
+    assert text[3:24] == "eﬃcient\r\nalgo-\r\nrithm"
+
+
+def test_most_of_a_long_quote_is_enough() -> None:
+    sentence = "The quick brown fox jumps over the lazy dog and then runs back into the deep dark forest at night. "
+    assert find_words(f"{sentence}Page 3. {sentence}", sentence * 2) == (0, 2 * len(sentence) + 6)
+
+
+def test_rendered_page_is_marked_where_the_quote_stands(pdf: PdfMaker) -> None:
+    data = pdf.make([[Words(72, 700, "Marked words here")]])
+    boxes = locate_quote(data, 1, "marked words")
+    plain = Image.open(BytesIO(render_page(data, 1, scale=2)))
+    marked = Image.open(BytesIO(render_page(data, 1, boxes, scale=2)))
+    assert marked.size == plain.size == (1224, 1584)
+    box = boxes[0]
+    corner = (round(2 * box.left), round(2 * (792 - box.top)))
+    assert plain.getpixel(corner) == (255, 255, 255)
+    red, green, blue = marked.getpixel(corner)
+    assert red == 255
+    assert blue < green
+    assert marked.getpixel((600, 1000)) == (255, 255, 255)
+
+
+def test_a_huge_page_is_rendered_smaller(pdf: PdfMaker) -> None:
+    data = pdf.make([[Words(72, 700, "Poster")]]).replace(b"[0 0 612 792]", b"[0 0 9999 999]")
+    width, height = Image.open(BytesIO(render_page(data, 1, scale=9))).size
+    assert width * height < 25_000_000
+
+
+def test_a_page_that_is_not_there(lecture_pdf: bytes) -> None:
+    with pytest.raises(UnreadableDocument, match="has no page 9: its pages are 1 to 3"):
+        render_page(lecture_pdf, 9)
+    with pytest.raises(UnreadableDocument, match="damaged or no PDF"):
+        locate_quote(b"nothing", 1, "words")
