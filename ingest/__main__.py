@@ -28,7 +28,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ingest", description="Index course folders.")
-    parser.add_argument("paths", nargs="*", type=Path, default=[Path("corpora")], metavar="PATH", help="a course folder, or a folder of courses (default: corpora)")
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        type=Path,
+        default=[Path("corpora")],
+        metavar="PATH",
+        help="a course folder, or a folder of courses (default: corpora)",
+    )
     parser.add_argument("--store", type=Path, help="where the store is (default: $LECTERN_STORE, else .lectern)")
     parser.add_argument("--course", metavar="NAME", help="the course's name; PATH is then one course")
     parser.add_argument("--rebuild", action="store_true", help="read every file again; needed after a change of the embedder")
@@ -72,7 +79,8 @@ def _summary(report: IngestReport) -> str:
     speed = f" ({report.tokens / seconds['embed']:,.0f} tokens/s)" if report.tokens else ""
     lines = [
         f"{report.course}: {counted or 'nothing to do'}",
-        f"  {report.pages:,} pages, {report.chunks:,} chunks; embedded {report.embedded:,} chunks, {report.tokens:,} tokens{speed} on {report.device}",
+        f"  {report.pages:,} pages, {report.chunks:,} chunks; "
+        f"embedded {report.embedded:,} chunks, {report.tokens:,} tokens{speed} on {report.device}",
         f"  {seconds['total']:.2f} s: {stages}; generation {report.generation}",
     ]
     lines += [f"  note: {notice['source']}: {notice['notice']}" for notice in report.notices]

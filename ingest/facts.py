@@ -23,7 +23,10 @@ _MATERIALS = {
     "faq": r"\bfaq",
     "lecture notes": r"lecture|\blec\d*\b|notes|chapter|\bbook\b",
 }
-_NUMBER = re.compile(r"(?:week|wk|lecture|lec|chapter|ch|lab|unit|module|session|class)[-_ ]?0*(\d{1,2})(?!\d)|(?:^|/)0*(\d{1,2})[-_. ](?=[^/]*$)", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"(?:week|wk|lecture|lec|chapter|ch|lab|unit|module|session|class)[-_ ]?0*(\d{1,2})(?!\d)|(?:^|/)0*(\d{1,2})[-_. ](?=[^/]*$)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)

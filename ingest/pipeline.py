@@ -38,7 +38,9 @@ class IngestReport:
     """What a run did to one course."""
 
     course: str
-    files: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("new", "changed", "unchanged", "renamed", "removed", "set_aside"), 0))
+    files: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("new", "changed", "unchanged", "renamed", "removed", "set_aside"), 0)
+    )
     set_aside: list[dict[str, str]] = field(default_factory=list)
     notices: list[dict[str, str]] = field(default_factory=list)
     pages: int = 0
@@ -66,7 +68,14 @@ class _Prepared:
 
 
 def ingest_course(
-    folder: Path, store: Store, embedder: Embedder, config: Config, *, name: str | None = None, rebuild: bool = False, progress: Progress = lambda *_: None
+    folder: Path,
+    store: Store,
+    embedder: Embedder,
+    config: Config,
+    *,
+    name: str | None = None,
+    rebuild: bool = False,
+    progress: Progress = lambda *_: None,
 ) -> IngestReport:
     """Brings the store up to date with a course folder.
 
@@ -151,7 +160,13 @@ def _sync(
 
 
 def _prepare(
-    files: Iterable[SourceFile], store: Store, course: CourseFacts, embedder: Embedder, config: Config, report: IngestReport, watch: Stopwatch
+    files: Iterable[SourceFile],
+    store: Store,
+    course: CourseFacts,
+    embedder: Embedder,
+    config: Config,
+    report: IngestReport,
+    watch: Stopwatch,
 ) -> Iterator[_Prepared]:
     for file in files:
         try:
@@ -195,7 +210,10 @@ def _embed_and_save(
     with watch.stage("embed"):
         missing = store.missing_vectors([key for prepared in group for key in prepared.keys])
         texts = {
-            key: embedded_text(chunk.context, chunk.text) for prepared in group for key, chunk in zip(prepared.keys, prepared.chunks, strict=True) if key in missing
+            key: embedded_text(chunk.context, chunk.text)
+            for prepared in group
+            for key, chunk in zip(prepared.keys, prepared.chunks, strict=True)
+            if key in missing
         }
         vectors = _embed(texts, embedder)
         report.embedded += len(texts)

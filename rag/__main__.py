@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rag.errors import LecternError
 
@@ -40,11 +41,15 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="JSON on stdout")
     about = argparse.ArgumentParser(add_help=False)
     about.add_argument("--course", required=True, metavar="C")
-    about.add_argument("--filter", action="append", default=[], type=_filter, metavar="KEY=VALUE", help=f"narrow the search; keys: {', '.join(FILTERS)}")
+    about.add_argument(
+        "--filter", action="append", default=[], type=_filter, metavar="KEY=VALUE", help=f"narrow the search; keys: {', '.join(FILTERS)}"
+    )
     asked = argparse.ArgumentParser(add_help=False)
     what = asked.add_mutually_exclusive_group(required=True)
     what.add_argument("question", nargs="?", help="the question")
-    what.add_argument("--queries", type=Path, metavar="FILE", help="JSON lines with id, question and optionally scope; one line out for each; - for stdin")
+    what.add_argument(
+        "--queries", type=Path, metavar="FILE", help="JSON lines with id, question and optionally scope; one line out for each; - for stdin"
+    )
     answering = argparse.ArgumentParser(add_help=False)
     answering.add_argument("--generator", help="bundled, none, a folder or a hub id")
     answering.add_argument("--base-url", help="an OpenAI-compatible server")
@@ -60,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--answers", action="store_true", help="answer too: slower, and measures answers and refusals")
     evaluate.set_defaults(command=_evaluate)
     doctor = commands.add_parser("doctor", parents=[common], help="what is installed, found and used; what to do next")
+    doctor.add_argument(
+        "--prepare", action="store_true", help="first do what would otherwise be done at first use: convert the bundled generator"
+    )
     doctor.set_defaults(command=_doctor)
     return parser
 
@@ -109,7 +117,12 @@ def _search(options: argparse.Namespace) -> int:
         watch = Stopwatch()
         hits = searcher.search(golden.question, _scope(options, golden), limit, watch)
         if options.json:
-            line = {"id": golden.id, "question": golden.question, "hits": [hit_to_json(hit) for hit in hits], "latency_ms": watch.latency().to_json()}
+            line = {
+                "id": golden.id,
+                "question": golden.question,
+                "hits": [hit_to_json(hit) for hit in hits],
+                "latency_ms": watch.latency().to_json(),
+            }
             print(json.dumps(line, ensure_ascii=False), flush=True)
         else:
             print("\n\n".join(_hit_lines(hit) for hit in hits) or "nothing found")
@@ -118,7 +131,9 @@ def _search(options: argparse.Namespace) -> int:
 
 def _hit_lines(hit: Hit) -> str:
     passage = hit.passage
-    return f"{hit.rank}. {passage.source} · {passage.chunk.location.label}  (score {hit.score:.2f})\n   " + passage.chunk.text.replace("\n", "\n   ")
+    return f"{hit.rank}. {passage.source} · {passage.chunk.location.label}  (score {hit.score:.2f})\n   " + passage.chunk.text.replace(
+        "\n", "\n   "
+    )
 
 
 def _ask(options: argparse.Namespace) -> int:
@@ -142,17 +157,21 @@ def _answer_lines(answered: Answer) -> Iterator[str]:
         yield answered.text
         yield "\nNearest passages:"
     for sentence in answered.sentences:
-        yield f"{sentence.text} {''.join(f'[{n}]' for n in sentence.citations)}" + (" (partly supported)" if sentence.support.value == "weak" else "")
+        yield f"{sentence.text} {''.join(f'[{n}]' for n in sentence.citations)}" + (
+            " (partly supported)" if sentence.support.value == "weak" else ""
+        )
     yield ""
     for source in answered.sources:
-        yield f"[{source.n}] {source.passage.source} · {source.passage.chunk.location.label}" + (f"\n    “{source.quote}”" if source.quote else "")
+        yield f"[{source.n}] {source.passage.source} · {source.passage.chunk.location.label}" + (
+            f"\n    “{source.quote}”" if source.quote else ""
+        )
     stages = ", ".join(f"{stage} {ms:.0f}" for stage, ms in answered.latency.stages.items() if ms >= 0.5)
     yield f"\n{answered.mode.value}; confidence {answered.confidence:.2f}; {answered.latency.total:.0f} ms: {stages}"
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     from rag.answer import Engine, answer
-    from rag.evaluate import evaluate, read_questions, summarize
+    from rag.evaluate import HITS, evaluate, read_questions
     from rag.retrieve import Searcher
     from rag.understand import make_standalone
 
@@ -160,39 +179,34 @@ def _evaluate(options: argparse.Namespace) -> int:
     config = _config(options)
     engine = Engine.from_config(config) if options.answers else None
     searcher = engine.searcher if engine else Searcher.from_config(config, _notify)
-    judged, single = evaluate(
-        questions,
-        search=lambda golden: searcher.search(make_standalone(golden.question, golden.history), _scope(options, golden), 10),
-        answer=(lambda golden: answer(golden.question, _scope(options, golden), engine, golden.history)) if engine else None,
-        progress=_counter(len(questions)),
-    )
-    by_category = {category: summarize([one for one in judged if one.golden.category == category]) for category in dict.fromkeys(one.golden.category for one in judged)}
-    if options.json:
-        table = {name: {"mean": f.mean, "low": f.low, "high": f.high, "n": f.n} for name, f in summarize(judged).items()}
-        categories = {category: {name: f.mean for name, f in figures.items()} for category, figures in by_category.items()}
-        print(json.dumps({"course": options.course, "questions": len(questions), "figures": table, **single, "categories": categories}))
-        return 0
-    for name, figure in summarize(judged).items():
-        print(f"{name:22} {figure}")
-    for name, value in single.items():
-        print(f"{name:22} {value:.3f}")
-    for category, figures in by_category.items():
-        shown = ", ".join(f"{name} {figures[name].mean:.3f}" for name in ("recall@5", "mrr@10", "refused_unanswerable", "refused_answerable") if name in figures)
-        print(f"  {category or 'no category'}: {shown}")
+    with _progress_bar(len(questions)) as progress:
+        evaluation = evaluate(
+            questions,
+            search=lambda golden: searcher.search(make_standalone(golden.question, golden.history), _scope(options, golden), HITS),
+            answer=(lambda golden: answer(golden.question, _scope(options, golden), engine, golden.history)) if engine else None,
+            progress=progress,
+        )
+    print(json.dumps({"course": options.course} | evaluation.to_json()) if options.json else evaluation.table())
     return 0
 
 
-def _counter(total: int) -> Any:
-    """A progress bar's step function, on stderr."""
-    from tqdm import tqdm
+@contextmanager
+def _progress_bar(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, moved by the number of questions done."""
+    from rich.console import Console
+    from rich.progress import Progress
 
-    bar = tqdm(total=total, file=sys.stderr, disable=not sys.stderr.isatty())
-    return lambda done: bar.update(done - bar.n)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("questions", total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def _doctor(options: argparse.Namespace) -> int:
     from rag.doctor import checks
+    from rag.models import prepare_generator
 
+    if options.prepare:
+        prepare_generator()
     marks = {True: "ok  ", None: "note", False: "FAIL"}
     results = []
     for check in checks(_config(options)):

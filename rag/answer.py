@@ -6,8 +6,10 @@ generator is at hand it answers with the evidence itself, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from typing import cast
 
 import openai
 from langchain_core.language_models import BaseChatModel
@@ -177,37 +179,43 @@ def _refusal(draft: _Composition, hits: Sequence[Hit], watch: Stopwatch) -> Answ
     return draft.finished(watch, REFUSAL, abstained=True)
 
 
-def _generate(draft: _Composition, evidence: Sequence[Evidence], engine: Engine, history: Sequence[Turn], watch: Stopwatch) -> Iterator[Event]:
+def _generate(
+    draft: _Composition, evidence: Sequence[Evidence], engine: Engine, history: Sequence[Turn], watch: Stopwatch
+) -> Iterator[Event]:
     """Streams the generator's answer; sentences that nothing supports are left out."""
     assert engine.chat_model is not None
     with watch.stage("prompt"):
         messages = build_messages(draft.question, _prompt_sources(evidence, engine), history)
     draft.mode = Mode.GENERATED
-    written = ""
-    chunks = engine.chat_model.stream(messages, stop=STOP)
-    try:
-        with watch.stage("prefill"):
-            chunk = next(chunks)
-            watch.move("prefill", "queue", chunk.response_metadata.get("queue_s", 0.0))
-        while chunk is not None and len(draft.sentences) < engine.config.answer_sentences:
+    unfinished = ""
+    # LangChain types the stream as an iterator; it is a generator, and closing it is what ends the model's work.
+    with closing(cast("Generator[AIMessageChunk]", engine.chat_model.stream(messages, stop=STOP))) as chunks:
+        for chunk in _timed(chunks, watch):
             _count_tokens(draft, chunk)
-            written += chunk.text
             with watch.stage("ground"):
-                complete, rest = _complete_sentences(written)
-                fresh = [_ground_into(draft, sentence) for sentence in complete]
-            written = rest
-            if any(fresh):
+                complete, unfinished = _complete_sentences(unfinished + chunk.text)
+                added = [_ground_into(draft, sentence) for sentence in complete]
+            if any(added):
                 yield draft.written()
-            yield Draft(stable_prefix(rest))
-            with watch.stage("decode"):
-                chunk = next(chunks, None)
-    finally:
-        chunks.close()
-    if len(draft.sentences) < engine.config.answer_sentences:
-        with watch.stage("ground"):
-            for sentence in sentences(without_markers(written)):
-                _ground_into(draft, sentence)
-        yield draft.written()
+            if len(draft.sentences) >= engine.config.answer_sentences:
+                return
+            yield Draft(stable_prefix(unfinished))
+    with watch.stage("ground"):
+        for sentence in sentences(without_markers(unfinished)):
+            _ground_into(draft, sentence)
+    yield draft.written()
+
+
+def _timed(chunks: Iterator[AIMessageChunk], watch: Stopwatch) -> Iterator[AIMessageChunk]:
+    """The chunks, with the wait for the first booked as queue and prefill, for the others as decode."""
+    with watch.stage("prefill"):
+        chunk = next(chunks, None)
+        if chunk is not None:
+            watch.move("prefill", "queue", chunk.response_metadata.get("queue_s", 0.0))
+    while chunk is not None:
+        yield chunk
+        with watch.stage("decode"):
+            chunk = next(chunks, None)
 
 
 def _complete_sentences(text: str) -> tuple[list[str], str]:

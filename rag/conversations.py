@@ -42,7 +42,9 @@ def start(store: Store, course: str, first_question: str) -> Conversation:
 
 def list_conversations(store: Store, course: str, limit: int = 50) -> list[Conversation]:
     """The conversations about a course, the newest first."""
-    rows = store.db.query("SELECT id, course, title, created_at FROM conversations WHERE course = ? ORDER BY rowid DESC LIMIT ?", [course, limit])
+    rows = store.db.query(
+        "SELECT id, course, title, created_at FROM conversations WHERE course = ? ORDER BY rowid DESC LIMIT ?", [course, limit]
+    )
     return [Conversation(**row) for row in rows]
 
 

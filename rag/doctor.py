@@ -11,7 +11,15 @@ from typing import Any
 
 from rag.config import BUNDLED, NONE, Config
 from rag.errors import LecternError, StoreMissing
-from rag.models import BUNDLED_GENERATOR, choose_device, choose_dtype, converted_generator_path, find_embedder, find_generator, verify_carried
+from rag.models import (
+    BUNDLED_GENERATOR,
+    choose_device,
+    choose_dtype,
+    converted_generator_path,
+    find_embedder,
+    find_generator,
+    verify_carried,
+)
 from rag.store import CATALOGUE, Store
 from rag.vectors import load_faiss, load_snapshot
 
@@ -48,7 +56,10 @@ def _versions(config: Config) -> tuple[bool | None, str]:
 
 def _sqlite(config: Config) -> tuple[bool | None, str]:
     if sqlite3.sqlite_version_info < _SAFE_SQLITE:
-        return None, f"{sqlite3.sqlite_version}; below 3.51.3 a rare race at WAL resets is known: keep to one writing process, as Lectern does"
+        return (
+            None,
+            f"{sqlite3.sqlite_version}; below 3.51.3 a rare race at WAL resets is known: keep to one writing process, as Lectern does",
+        )
     return True, sqlite3.sqlite_version
 
 
@@ -102,7 +113,9 @@ def _index(config: Config) -> tuple[bool | None, str]:
     notices: list[str] = []
     generation = load_snapshot(store, notices.append).generation
     stamp = store.embedder()
-    return (None if notices else True), "; ".join([*notices, f"generation {generation.number}: {generation.chunks} vectors, {generation.kind}, by {stamp}"])
+    return (None if notices else True), "; ".join(
+        [*notices, f"generation {generation.number}: {generation.chunks} vectors, {generation.kind}, by {stamp}"]
+    )
 
 
 def _port(config: Config) -> tuple[bool | None, str]:

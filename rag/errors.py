@@ -1,17 +1,17 @@
 """Everything Lectern raises on purpose. A message says what was found, what was expected and what to do.
 
-    LecternError
-    ├── ConfigError            an unknown key, a value out of range
-    ├── ModelError             a model file is missing, damaged, or not of the kind needed
-    │   └── GeneratorUnavailable   no generator can be had; answers can still be extractive
-    ├── StoreError             the catalogue or the snapshot cannot be used
-    │   ├── StoreMissing       there is no store at that path
-    │   ├── StoreMismatch      it was made with another embedder or by a newer version
-    │   ├── StoreBusy          another process is writing
-    │   └── UnknownCourse      the store has no such course
-    ├── QuestionError          an empty or enormous question
-    ├── CorpusError            the folder to ingest is missing, empty, or not a folder
-    └── UnreadableDocument     one file cannot be read; the run sets it aside with this reason and goes on
+LecternError
+├── ConfigError            an unknown key, a value out of range
+├── ModelError             a model file is missing, damaged, or not of the kind needed
+│   └── GeneratorUnavailable   no generator can be had; answers can still be extractive
+├── StoreError             the catalogue or the snapshot cannot be used
+│   ├── StoreMissing       there is no store at that path
+│   ├── StoreMismatch      it was made with another embedder or by a newer version
+│   ├── StoreBusy          another process is writing
+│   └── UnknownCourse      the store has no such course
+├── QuestionError          an empty or enormous question
+├── CorpusError            the folder to ingest is missing, empty, or not a folder
+└── UnreadableDocument     one file cannot be read; the run sets it aside with this reason and goes on
 """
 
 

@@ -11,7 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,15 @@ from ir_measures import RR, R, Success, nDCG
 from scipy.stats import bootstrap
 
 from rag.errors import LecternError
-from rag.types import Answer, Hit, LocationKind, Passage, Scope, Turn
+from rag.types import Answer, Hit, LocationKind, Passage, Turn
 
 BUDGET_WORDS = 750
 HITS = 10
-RANKING_MEASURES = {"recall@5": R @ 5, "recall@10": R @ 10, "mrr@10": RR @ 10, "ndcg@10": nDCG @ 10} | {f"hit@{k}": Success @ k for k in (1, 3, 5, 10)}
+RANKING_MEASURES = {"recall@5": R @ 5, "recall@10": R @ 10, "mrr@10": RR @ 10, "ndcg@10": nDCG @ 10} | {
+    f"hit@{k}": Success @ k for k in (1, 3, 5, 10)
+}
 
+_MAIN_MEASURES = ("recall@5", "mrr@10", "refused_unanswerable", "refused_answerable")
 _PLACES = {LocationKind.PAGE: "page", LocationKind.SLIDE: "slide", LocationKind.CELL: "cell"}
 _SUFFIX = re.compile(r"\.(pdf|docx|txt|md|pptx|html)$")
 """Formats of the same text: a question set may name a document in one and the corpus hold it in another."""
@@ -65,6 +68,76 @@ class Judged:
 
     golden: Golden
     figures: dict[str, float] = field(default_factory=dict)
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The judgements of a run over a question set."""
+
+    judged: Sequence[Judged]
+
+    @property
+    def answerable_auroc(self) -> float | None:
+        """How well the confidence tells answerable from unanswerable questions; None without both."""
+        sure: dict[bool, list[float]] = {True: [], False: []}
+        for one in self.judged:
+            if one.confidence is not None:
+                sure[one.golden.answerable].append(one.confidence)
+        return auroc(sure[True], sure[False]) if all(sure.values()) else None
+
+    def figures(self) -> dict[str, Figure]:
+        """Each measure over all questions that have it."""
+        return summarize(self.judged)
+
+    def by_category(self) -> dict[str, dict[str, Figure]]:
+        categories = dict.fromkeys(one.golden.category for one in self.judged)
+        return {category: summarize([one for one in self.judged if one.golden.category == category]) for category in categories}
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "questions": len(self.judged),
+            "figures": {name: asdict(figure) for name, figure in self.figures().items()},
+            "answerable_auroc": self.answerable_auroc,
+            "categories": {
+                category: {name: figure.mean for name, figure in figures.items()} for category, figures in self.by_category().items()
+            },
+        }
+
+    def table(self) -> str:
+        """The figures in lines for a person; below them the main ones by category."""
+        lines = [f"{name:22} {figure}" for name, figure in self.figures().items()]
+        if self.answerable_auroc is not None:
+            lines.append(f"{'answerable_auroc':22} {self.answerable_auroc:.3f}")
+        for category, figures in self.by_category().items():
+            main = [f"{name} {figures[name].mean:.3f}" for name in _MAIN_MEASURES if name in figures]
+            lines.append(f"  {category or 'no category'}: {', '.join(main) or 'see above'}")
+        return "\n".join(lines)
+
+
+def evaluate(
+    questions: Sequence[Golden],
+    search: Callable[[Golden], Sequence[Hit]],
+    answer: Callable[[Golden], Answer] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Evaluation:
+    """Judges every question's hits; with `answer`, also what is answered.
+
+    Args:
+        progress: told how many questions are done.
+    """
+    judged: list[Judged] = []
+    for done, golden in enumerate(questions, 1):
+        one = Judged(golden)
+        if golden.answerable:
+            one.figures |= judge_hits(golden, search(golden))
+        if answer is not None:
+            answered = answer(golden)
+            one.confidence = answered.confidence
+            one.figures |= judge_answer(golden, answered)
+        judged.append(one)
+        progress(done)
+    return Evaluation(judged)
 
 
 def read_questions(path: Path) -> list[Golden]:
@@ -103,7 +176,9 @@ def judge_hits(golden: Golden, hits: Sequence[Hit]) -> dict[str, float]:
     if not relevant:
         return {}
     qrels = [ir_measures.Qrel(golden.id, str(number), 1) for number in range(len(relevant))]
-    run = [ir_measures.ScoredDoc(golden.id, name, -rank) for rank, name in enumerate(_named(relevant, [hit.passage for hit in hits[:HITS]]))]
+    run = [
+        ir_measures.ScoredDoc(golden.id, name, -rank) for rank, name in enumerate(_named(relevant, [hit.passage for hit in hits[:HITS]]))
+    ]
     values = ir_measures.calc_aggregate(list(RANKING_MEASURES.values()), qrels, run or [ir_measures.ScoredDoc(golden.id, "none", 0.0)])
     figures = {name: float(values[measure]) for name, measure in RANKING_MEASURES.items()}
     if any("quote" in entry for entry in relevant):
@@ -160,7 +235,9 @@ def coverage(relevant: Sequence[Mapping[str, Any]], passages: Sequence[Passage],
         used += len(words)
         if used >= budget:
             break
-    return float(np.mean([_share_of_quote(entry["quote"], texts.get(_stem(entry["source"]), [])) for entry in relevant if "quote" in entry]))
+    return float(
+        np.mean([_share_of_quote(entry["quote"], texts.get(_stem(entry["source"]), [])) for entry in relevant if "quote" in entry])
+    )
 
 
 def token_f1(text: str, gold: str) -> float:
@@ -168,10 +245,6 @@ def token_f1(text: str, gold: str) -> float:
     found, wanted = _words(text), _words(gold)
     common = sum((Counter(found) & Counter(wanted)).values())
     return 2 * common / (len(found) + len(wanted)) if common else 0.0
-
-
-def scope_of(golden: Golden, course: str) -> Scope:
-    return Scope(course, path=golden.scope)
 
 
 def _named(relevant: Sequence[Mapping[str, Any]], passages: Sequence[Passage]) -> Iterator[str]:
@@ -190,7 +263,7 @@ def _is_right(entry: Mapping[str, Any], passage: Passage) -> bool:
         return False
     location = passage.chunk.location
     place = _PLACES.get(location.kind)
-    if place in entry and entry[place] != location.number:
+    if place is not None and place in entry and entry[place] != location.number:
         return False
     return "quote" not in entry or _share_of_quote(entry["quote"], _words(passage.chunk.text)) >= 0.5
 
@@ -219,25 +292,3 @@ def _words(text: str) -> list[str]:
 
 def _stem(source: str) -> str:
     return _SUFFIX.sub("", source)
-
-
-def evaluate(
-    questions: Sequence[Golden],
-    search: Callable[[Golden], Sequence[Hit]],
-    answer: Callable[[Golden], Answer] | None = None,
-    progress: Callable[[int], None] = lambda _: None,
-) -> tuple[list[Judged], dict[str, float]]:
-    """Judges every question; with `answer`, also what was answered. Returns the judgements and single figures such as the AUROC."""
-    judged, confidences = [], {True: [], False: []}  # type: tuple[list[Judged], dict[bool, list[float]]]
-    for done, golden in enumerate(questions, 1):
-        one = Judged(golden)
-        if golden.answerable:
-            one.figures |= judge_hits(golden, search(golden))
-        if answer is not None:
-            answered = answer(golden)
-            one.figures |= judge_answer(golden, answered)
-            confidences[golden.answerable].append(answered.confidence)
-        judged.append(one)
-        progress(done)
-    single = {"answerable_auroc": auroc(confidences[True], confidences[False])} if all(confidences.values()) else {}
-    return judged, single

@@ -2,7 +2,7 @@
 
 The passages are cut into statements; each is judged by its meaning (cosine to the question), by the share of the question's words it holds
 (rare words count more), and by how well its passage ranked. The best ones are what the generator sees and what an extractive answer quotes.
-The confidence is a logistic function of three of these figures, fitted on questions that have an answer and questions that have none.
+The confidence is a logistic function of two of these figures, fitted on questions that have an answer and questions that have none.
 """
 
 from __future__ import annotations
@@ -86,17 +86,21 @@ def statement_spans(text: str) -> Iterator[tuple[int, int]]:
         yield pending, last_end
 
 
-def confidence(evidence: Sequence[Evidence]) -> float:
-    """The estimated chance, 0 to 1, that the materials answer the question.
+CONFIDENCE_WEIGHTS = (-2.5, 2.0, 3.0)
+"""Intercept, then a weight for each of `confidence_features`; printed by scripts/fit_confidence.py (quality: docs/experiments.md)."""
 
-    Logistic in the similarity of the best passage, and the similarity and the overlap of the strongest statement. Fitted by
-    scripts/fit_confidence.py, which prints these constants; the sets and the quality are in docs/experiments.md.
-    """
+
+def confidence(evidence: Sequence[Evidence]) -> float:
+    """The estimated chance, 0 to 1, that the materials answer the question; 0 without any evidence."""
     if not evidence:
         return 0.0
-    passage = max((one.hit.similarity or 0.0) for one in evidence)
-    logit = CONFIDENCE_WEIGHTS[0] + CONFIDENCE_WEIGHTS[1] * passage + CONFIDENCE_WEIGHTS[2] * evidence[0].similarity + CONFIDENCE_WEIGHTS[3] * evidence[0].overlap
+    intercept, *weights = CONFIDENCE_WEIGHTS
+    logit = intercept + sum(weight * value for weight, value in zip(weights, confidence_features(evidence), strict=True))
     return 1 / (1 + math.exp(-logit))
 
 
-CONFIDENCE_WEIGHTS = (-3.0, 3.0, 2.0, 1.0)
+def confidence_features(evidence: Sequence[Evidence]) -> tuple[float, float]:
+    """Cosine to the question of the best passage, and of the strongest statement; 0 without evidence."""
+    if not evidence:
+        return 0.0, 0.0
+    return max(one.hit.similarity or 0.0 for one in evidence), evidence[0].similarity

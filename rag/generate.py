@@ -1,11 +1,13 @@
 """Generators: a causal LM in this process as a LangChain chat model, or any OpenAI-compatible server.
 
-The in-process model streams from a thread of its own and can be left at any token: closing the stream ends the work. It takes turns with the
-embedder on the cores (`COMPUTE_LANE`), as two thread pools on the same cores slow each other by tens of times; it offers its turn at each token.
+The in-process model streams from a thread of its own and can be left at any token: closing the stream ends the work. It takes turns with
+the embedder on the cores (`COMPUTE_LANE`), as two thread pools on the same cores slow each other by tens of times; it offers its turn at
+each token.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -15,8 +17,10 @@ from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.language_models.chat_models import generate_from_stream
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict
 
 from rag.config import NONE, Config
@@ -44,6 +48,7 @@ def _remote_model(config: Config) -> BaseChatModel:
     from langchain.chat_models import init_chat_model
 
     sampling = {"top_k": config.top_k, "repetition_penalty": config.repetition_penalty}
+    defaults = {field.name: field.default for field in dataclasses.fields(Config)}
     return init_chat_model(
         config.generator,
         model_provider="openai",
@@ -57,7 +62,7 @@ def _remote_model(config: Config) -> BaseChatModel:
         seed=config.seed,
         stream_usage=True,
         # Not part of the OpenAI API; vLLM and llama.cpp take them. Sent only when they are asked for, as strict servers refuse them.
-        extra_body={key: value for key, value in sampling.items() if value != getattr(Config, key, None) and value not in (0, 1.0)} or None,
+        extra_body={name: value for name, value in sampling.items() if value != defaults[name]} or None,
     )
 
 
@@ -91,11 +96,7 @@ class TransformersChatModel(BaseChatModel):
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
     ) -> ChatResult:
-        text, usage = "", None
-        for chunk in self._stream(messages, stop, run_manager, **kwargs):
-            text += chunk.text
-            usage = getattr(chunk.message, "usage_metadata", None) or usage
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(text, usage_metadata=usage))])
+        return generate_from_stream(self._stream(messages, stop, run_manager, **kwargs))
 
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
@@ -115,7 +116,7 @@ class TransformersChatModel(BaseChatModel):
             for text in until_stop(streamer, stop or ()):
                 metadata = {"queue_s": job.queue_s} if first else {}
                 first = False
-                chunk = ChatGenerationChunk(message=AIMessageChunk(text, response_metadata=metadata))
+                chunk = ChatGenerationChunk(message=AIMessageChunk(content=text, response_metadata=metadata))
                 if run_manager:
                     run_manager.on_llm_new_token(text, chunk=chunk)
                 yield chunk
@@ -123,14 +124,14 @@ class TransformersChatModel(BaseChatModel):
             job.cancel()
         if job.error is not None:
             raise GeneratorUnavailable(f"the generator failed: {job.error}") from job.error
-        usage = {"input_tokens": prompt_tokens, "output_tokens": job.new_tokens, "total_tokens": prompt_tokens + job.new_tokens}
-        yield ChatGenerationChunk(message=AIMessageChunk("", usage_metadata=usage, chunk_position="last"))
+        usage = UsageMetadata(input_tokens=prompt_tokens, output_tokens=job.new_tokens, total_tokens=prompt_tokens + job.new_tokens)
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=usage, chunk_position="last"))
 
     def _check_length(self, prompt_tokens: int, longest: int) -> None:
         if prompt_tokens + self.config.max_new_tokens > longest:
             raise GeneratorUnavailable(
-                f"the prompt has {prompt_tokens} tokens and the answer may have {self.config.max_new_tokens}, but {self.files.id} takes {longest} in all; "
-                "lower context_tokens or max_new_tokens"
+                f"the prompt has {prompt_tokens} tokens and the answer may have {self.config.max_new_tokens}, "
+                f"but {self.files.id} takes {longest} in all; lower context_tokens or max_new_tokens"
             )
 
     def _generation_settings(self, tokenizer: Any) -> dict[str, Any]:

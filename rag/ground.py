@@ -18,11 +18,16 @@ SUPPORTED_SHARE = 0.7
 """A sentence with at least this share of its content words in one stretch of a passage is supported; see docs/experiments.md."""
 WEAK_SHARE = 0.45
 
-_MARKER = re.compile(r"\s*[\[【(]\s*(?:(?:sources?|excerpts?|citations?|ref\w*)\s*)?#?\d+(?:\s*[,;–-]\s*\d+)*\s*[\])】]|\s*</?excerpt[^>]*>?", re.IGNORECASE)
+_MARKER = re.compile(
+    r"\s*[\[【(]\s*(?:(?:sources?|excerpts?|citations?|ref\w*)\s*)?#?\d+(?:\s*[,;–-]\s*\d+)*\s*[\])】]|\s*</?excerpt[^>]*>?", re.IGNORECASE
+)
 _OPEN_MARKER = re.compile(r"\s*(?:[\[【(][^\])】]{0,24}|<[^>]{0,80})$|\s+$")
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
-_NAME = re.compile(r"(?<![.!?]\s)(?<!^)\b[A-Z][\w-]*[A-Za-z0-9]\b")
-_NEGATION = re.compile(r"\b(?:not|no|never|none|neither|nor|without|cannot|isn't|aren't|doesn't|don't|didn't|won't|can't|mustn't|shouldn't)\b", re.IGNORECASE)
+_NAME = re.compile(r"(?<!^)\b[A-Z][\w-]*[A-Za-z0-9]\b")
+"""Capitalized words but the first, which may be any word."""
+_NEGATION = re.compile(
+    r"\b(?:not|no|never|none|neither|nor|without|cannot|isn't|aren't|doesn't|don't|didn't|won't|can't|mustn't|shouldn't)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +48,16 @@ def ground(sentence: str, passages: Sequence[Passage], question: str = "") -> Gr
     wanted = content_stems(sentence) - content_stems(question)
     wanted = wanted or content_stems(sentence)
     best = Grounding(Support.UNSUPPORTED)
-    best_share = 0.0
+    best_fit = (0.0, 0)  # share, then the shorter quote
     for passage in passages:
         if not _facts_agree(sentence, passage, question):
             continue
         for quote in _stretches(passage.chunk.text):
             share = len(wanted & stems(quote)) / len(wanted) if wanted else 0.0
-            if share > best_share:
-                best_share = share
+            if share >= WEAK_SHARE and (share, -len(quote)) > best_fit:
+                best_fit = share, -len(quote)
                 best = Grounding(_support(share, sentence, quote), passage, quote)
-    return best if best.support is not Support.UNSUPPORTED else Grounding(Support.UNSUPPORTED)
+    return best
 
 
 def without_markers(text: str) -> str:
@@ -66,8 +71,6 @@ def stable_prefix(text: str) -> str:
 
 
 def _support(share: float, sentence: str, quote: str) -> Support:
-    if share < WEAK_SHARE:
-        return Support.UNSUPPORTED
     same_sense = bool(_NEGATION.search(sentence)) == bool(_NEGATION.search(quote))
     return Support.SUPPORTED if share >= SUPPORTED_SHARE and same_sense else Support.WEAK
 

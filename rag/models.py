@@ -98,7 +98,9 @@ def verify_carried(model: _Carried) -> Path:
     path = find_carried(model)
     found = sha256_of(path)
     if found != model.sha256:
-        raise ModelError(f"the file of {model.id} is damaged or another one: SHA-256 {found[:12]}…, expected {model.sha256[:12]}…; {INSTALL_HINT}")
+        raise ModelError(
+            f"the file of {model.id} is damaged or another one: SHA-256 {found[:12]}…, expected {model.sha256[:12]}…; {INSTALL_HINT}"
+        )
     return path
 
 
@@ -176,7 +178,9 @@ def _find_named(name: str, allow_downloads: bool, bundled: str) -> ModelFiles:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        path = Path(snapshot_download(name, local_files_only=not allow_downloads, ignore_patterns=["*.bin", "*.pt", "*.h5", "*.onnx", "*.msgpack"]))
+        path = Path(
+            snapshot_download(name, local_files_only=not allow_downloads, ignore_patterns=["*.bin", "*.pt", "*.h5", "*.onnx", "*.msgpack"])
+        )
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as e:
         what = "and could not be fetched" if allow_downloads else "and downloads are off (set allow_downloads = true to fetch it once)"
         raise ModelError(f"the model {name!r} is neither a folder nor in the local cache {what}") from e
@@ -198,7 +202,7 @@ def choose_device(wanted: str) -> str:
     except RuntimeError as e:
         raise ConfigError(f"device is {wanted!r}; expected auto, cpu or cuda[:n]") from e
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device is {wanted!r} but torch finds no CUDA device; use device = \"auto\" or \"cpu\"")
+        raise ConfigError(f'device is {wanted!r} but torch finds no CUDA device; use device = "auto" or "cpu"')
     return wanted
 
 
@@ -248,7 +252,10 @@ def load_embedder(files: ModelFiles, config: Config) -> SentenceTransformer:
     _without_progress_bars()
     device = choose_device(config.device)
     return SentenceTransformer(
-        str(files.path), device=device, trust_remote_code=False, model_kwargs={"dtype": choose_dtype(config.dtype, device), "use_safetensors": True}
+        str(files.path),
+        device=device,
+        trust_remote_code=False,
+        model_kwargs={"dtype": choose_dtype(config.dtype, device), "use_safetensors": True},
     )
 
 
@@ -265,7 +272,9 @@ def load_reranker(name: str, config: Config) -> CrossEncoder:
     files = _find_named(name, config.allow_downloads, "none")
     architectures = AutoConfig.from_pretrained(files.path).architectures or []
     if not any(architecture.endswith("ForSequenceClassification") for architecture in architectures):
-        raise ModelError(f"{name} is no reranker: its architecture is {', '.join(architectures) or 'unnamed'}, expected …ForSequenceClassification")
+        raise ModelError(
+            f"{name} is no reranker: its architecture is {', '.join(architectures) or 'unnamed'}, expected …ForSequenceClassification"
+        )
     return CrossEncoder(str(files.path), device=choose_device(config.device), trust_remote_code=False)
 
 

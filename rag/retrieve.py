@@ -105,7 +105,8 @@ class Searcher:
         ]
         scored.sort(key=lambda pair: -pair[0])
         return [
-            Hit(passage, rank, score, dense.get(passage.chunk_id), lexical.get(passage.chunk_id)) for rank, (score, passage) in enumerate(scored, 1)
+            Hit(passage, rank, score, dense.get(passage.chunk_id), lexical.get(passage.chunk_id))
+            for rank, (score, passage) in enumerate(scored, 1)
         ]
 
 
@@ -148,7 +149,8 @@ def fuse(dense: dict[int, float], lexical: dict[int, float], dense_weight: float
     similarity_range = max(dense.values(), default=0.0) - floor or 1.0
     best_bm25 = max(lexical.values(), default=0.0) or 1.0
     scores = {
-        chunk_id: dense_weight * (dense.get(chunk_id, floor) - floor) / similarity_range + (1 - dense_weight) * lexical.get(chunk_id, 0.0) / best_bm25
+        chunk_id: dense_weight * (dense.get(chunk_id, floor) - floor) / similarity_range
+        + (1 - dense_weight) * lexical.get(chunk_id, 0.0) / best_bm25
         for chunk_id in dense.keys() | lexical.keys()
     }
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))

@@ -139,7 +139,9 @@ class Store:
         try:
             newer = {step.name for step in MIGRATIONS.applied(self.db)} - KNOWN
             if newer:
-                raise StoreMismatch(f"the store {self.directory} was made by a newer Lectern (unknown: {', '.join(sorted(newer))}); upgrade this one")
+                raise StoreMismatch(
+                    f"the store {self.directory} was made by a newer Lectern (unknown: {', '.join(sorted(newer))}); upgrade this one"
+                )
             if MIGRATIONS.pending(self.db):
                 MIGRATIONS.apply(self.db)
         except sqlite3.DatabaseError as e:
@@ -156,7 +158,9 @@ class Store:
         try:
             self.db.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as e:
-            raise StoreBusy(f"the catalogue in {self.directory} cannot be written: {e}; wait for the other writer to end, then try again") from e
+            raise StoreBusy(
+                f"the catalogue in {self.directory} cannot be written: {e}; wait for the other writer to end, then try again"
+            ) from e
         try:
             yield self.db
         except BaseException:
@@ -176,7 +180,9 @@ class Store:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as e:
                 file.seek(0)
-                raise StoreBusy(f"another ingest is writing to {self.directory} ({file.read().strip() or 'holder unknown'}); wait for it to end") from e
+                raise StoreBusy(
+                    f"another ingest is writing to {self.directory} ({file.read().strip() or 'holder unknown'}); wait for it to end"
+                ) from e
             file.truncate(0)
             file.write(f"process {os.getpid()} since {_now()}")
             file.flush()
@@ -236,7 +242,8 @@ class Store:
             StoreError: the course has no such document, or its file is gone or has changed since.
         """
         rows = self.db.query(
-            "SELECT folder, sha256 FROM documents d JOIN courses ON courses.id = d.course_id WHERE courses.name = ? AND source = ?", [course, source]
+            "SELECT folder, sha256 FROM documents d JOIN courses ON courses.id = d.course_id WHERE courses.name = ? AND source = ?",
+            [course, source],
         )
         for row in rows:
             try:
@@ -250,7 +257,9 @@ class Store:
 
     def set_aside(self, course: str) -> dict[str, tuple[str, str]]:
         """Files that could not be read: source → (sha256, reason)."""
-        rows = self.db.query("SELECT source, sha256, reason FROM set_aside s JOIN courses ON courses.id = s.course_id WHERE courses.name = ?", [course])
+        rows = self.db.query(
+            "SELECT source, sha256, reason FROM set_aside s JOIN courses ON courses.id = s.course_id WHERE courses.name = ?", [course]
+        )
         return {row["source"]: (row["sha256"], row["reason"]) for row in rows}
 
     def revision(self) -> int:
@@ -277,8 +286,17 @@ class Store:
             document_id = db.execute(
                 """INSERT INTO documents (course_id, source, sha256, format, title, pages, text, material, week, date, ingested_at)
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-                [course_id, document.source, document.sha256, document.format, document.title, document.pages, document.text]
-                + [facts.get("material"), int(facts["week"]) if "week" in facts else None, facts.get("date"), _now()],
+                [
+                    course_id,
+                    document.source,
+                    document.sha256,
+                    document.format,
+                    document.title,
+                    document.pages,
+                    document.text,
+                    *_columns(facts),
+                    _now(),
+                ],
             ).lastrowid
             for ordinal, (chunk, key) in enumerate(zip(document.chunks, document.vector_keys, strict=True)):
                 inserted = db.execute(
@@ -288,7 +306,9 @@ class Store:
                 )
                 if inserted.rowcount != 1:
                     raise StoreError(f"chunk {ordinal} of {document.source} has no vector; nothing of the document was saved")
-            db.execute("INSERT INTO chunks_fts (rowid, context, text) SELECT id, context, text FROM chunks WHERE document_id = ?", [document_id])
+            db.execute(
+                "INSERT INTO chunks_fts (rowid, context, text) SELECT id, context, text FROM chunks WHERE document_id = ?", [document_id]
+            )
             _count_up(db)
 
     def save_set_aside(self, course: str, source: str, sha256: str, reason: str) -> None:
@@ -337,7 +357,8 @@ class Store:
         """The ids of all chunks in a scope, `(n,) int64`, ascending."""
         condition, values = _scope_condition(scope)
         rows = self.db.execute(
-            f"SELECT c.id FROM chunks c JOIN documents d ON d.id = c.document_id JOIN courses ON courses.id = d.course_id WHERE {condition} ORDER BY c.id",
+            f"""SELECT c.id FROM chunks c JOIN documents d ON d.id = c.document_id JOIN courses ON courses.id = d.course_id
+            WHERE {condition} ORDER BY c.id""",
             values,
         )
         return np.fromiter((row[0] for row in rows), np.int64)
@@ -389,7 +410,9 @@ class Store:
         """Raises StoreMismatch unless the store's vectors are of this embedder."""
         there = self.embedder()
         if there is not None and there != stamp:
-            raise StoreMismatch(f"the store {self.directory} was indexed with {there} but the config names {stamp}; run: python -m ingest --rebuild")
+            raise StoreMismatch(
+                f"the store {self.directory} was indexed with {there} but the config names {stamp}; run: python -m ingest --rebuild"
+            )
 
     def chunk_texts(self) -> list[tuple[int, str, str]]:
         """`(chunk id, context, text)` of every chunk."""
@@ -464,7 +487,8 @@ def _passage(row: Mapping[str, Any]) -> Passage:
 
 def _scope_condition(scope: Scope) -> tuple[str, list[Any]]:
     """A scope as SQL over `courses` and documents `d`: the one place where it is decided who sees what."""
-    conditions, values = ["courses.name = ?"], [scope.course]
+    conditions = ["courses.name = ?"]
+    values: list[Any] = [scope.course]
     if scope.path is not None:
         folder = scope.path.rstrip("/")
         conditions.append("(d.source = ? OR substr(d.source, 1, ?) = ?)")
@@ -488,6 +512,11 @@ def _course_id(db: Database, name: str) -> int:
     for row in db.query("SELECT id FROM courses WHERE name = ?", [name]):
         return row["id"]
     raise UnknownCourse(f"there is no course {name!r}; save it before its documents")
+
+
+def _columns(facts: Mapping[str, str]) -> tuple[str | None, int | None, str | None]:
+    """Material, week and date as they stand in a document's row."""
+    return facts.get("material"), int(facts["week"]) if "week" in facts else None, facts.get("date")
 
 
 def _delete(db: Database, course_id: int, source: str) -> None:

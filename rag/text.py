@@ -10,15 +10,22 @@ from functools import lru_cache
 import snowballstemmer
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9À-Þ$])|(?<=[。！？])|\n\s*\n|\n(?=\s*(?:[-*•▪◦–]|\d+[.)]|[A-Za-z][.)])\s)|\n(?=[^\n|]+ \| )|(?<=\|)\n")
+_SENTENCE_END = re.compile(
+    r"""(?<=[.!?…])["'”’)\]]*\s+(?=["'“‘(\[]*[A-Z0-9À-Þ$])  # a full stop, then what may begin a sentence
+    | (?<=[。！？])
+    | \n\s*\n
+    | \n(?=\s*(?:[-*•▪◦–]|\d+[.)]|[A-Za-z][.)])\s)        # a list item begins
+    | \n(?=[^\n|]+[ ]\|[ ]) | (?<=\|)\n                  # a table row begins or has ended""",
+    re.VERBOSE,
+)
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|cf|vs|etc|al|fig|eq|sec|ch|no|vol|pp?|dr|prof|mr|mrs|ms|st|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|dept|approx)|\b[A-Z])\.$",
     re.IGNORECASE,
 )
 
 STOPWORDS = frozenset(
-    """a about above after again all also am an and any are as at be because been before being below between both but by can could did do does
-    doing down during each few for from further had has have having he her here hers him his how i if in into is it its itself just me more
+    """a about above after again all also am an and any are as at be because been before being below between both but by can could did do
+    does doing down during each few for from further had has have having he her here hers him his how i if in into is it its itself just me more
     most my no nor not now of off on once only or other our ours out over own same she should so some such than that the their theirs them
     then there these they this those through to too under until up us very was we were what when where which while who whom why will with
     would you your yours please tell explain give mean means does many much""".split()
@@ -66,7 +73,8 @@ def _stemmer() -> snowballstemmer.stemmer:
 def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
     """Spans `(start, end)` of the sentences of `text`, in order, without the white space around them.
 
-    Blank lines, list items and table rows (` | `) end a sentence too. Abbreviations and initials do not. The text between two spans is white space only.
+    Blank lines, list items and table rows (` | `) end a sentence too. Abbreviations and initials do not. The text between two spans is
+    white space only.
     """
     start = 0
     for boundary in _SENTENCE_END.finditer(text):

@@ -5,21 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rag.text import content_words, words
+from rag.text import words
 from rag.types import Turn
 
 _POINTS_BACK = frozenset("it its they them their theirs he him his she her hers".split())
 _POINTS_BACK_AT_THE_EDGE = frozenset("this that these those there then one ones same".split())
 """These also join clauses ("the model that we use"): only among the first words or as the last one do they point back."""
-_CONTINUES = re.compile(r"^\s*(?:and|but|or|so|also|then|why|how come|no|ok|okay|what about|how about|what if|which (?:one|of)|for (?:what|which|the))\b", re.IGNORECASE)
-_FEWEST_WORDS = 2
+_CONTINUES = re.compile(
+    r"^\s*(?:and|but|or|so|also|then|why|how come|no|ok|okay|what about|how about|what if|which (?:one|of)|for (?:what|which|the))\b",
+    re.IGNORECASE,
+)
+_FEWEST_WORDS = 4
 _ABOUT_THE_COURSE = re.compile(r"\bthis (?:course|class|term|semester|week)\b", re.IGNORECASE)
 
 
 def make_standalone(question: str, history: Sequence[Turn]) -> str:
     """The question with what it refers to: a follow-up gets the last question that stood by itself put before it.
 
-    A question is a follow-up when it points back (a pronoun, "and …", "what about …") or names next to nothing. Without a history
+    A question is a follow-up when it points back (a pronoun, "and …", "what about …") or has only two or three words. Without a history
     the question itself comes back.
     """
     asked = [turn.content for turn in history if turn.role == "user"]
@@ -31,7 +34,7 @@ def make_standalone(question: str, history: Sequence[Turn]) -> str:
 
 def is_follow_up(question: str) -> bool:
     """Whether the question leans on what was said before."""
-    if _CONTINUES.match(question) or len(content_words(question)) < _FEWEST_WORDS:
+    if _CONTINUES.match(question) or len(words(question)) < _FEWEST_WORDS:
         return True
     every = words(_ABOUT_THE_COURSE.sub("", question))
     return bool(_POINTS_BACK & set(every) or _POINTS_BACK_AT_THE_EDGE & {*every[:4], *every[-1:]})
@@ -41,8 +44,10 @@ _KINDS = {
     "assignment": "assignment", "homework": "assignment", "hw": "assignment", "pset": "assignment", "lecture": "lecture", "lec": "lecture",
     "lab": "lab", "week": "week", "chapter": "chapter", "quiz": "quiz", "module": "module", "unit": "unit", "part": "part", "task": "task",
 }  # fmt: skip
-_NUMBERS = {word: str(n) for n, word in enumerate("one two three four five six seven eight nine ten eleven twelve".split(), start=1)}
-_ORDINALS = {word: str(n) for n, word in enumerate("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), start=1)}
+_CARDINALS = "one two three four five six seven eight nine ten eleven twelve".split()
+_ORDINAL_WORDS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+_NUMBERS = {word: str(number) for number, word in enumerate(_CARDINALS, start=1)}
+_ORDINALS = {word: str(number) for number, word in enumerate(_ORDINAL_WORDS, start=1)}
 _KIND = "|".join(_KINDS)
 _NUMBERED = re.compile(rf"\b({_KIND})s?[\s#_-]*0*(\d{{1,2}}|{'|'.join(_NUMBERS)})(?![\d.]\d|\w)", re.IGNORECASE)
 _COUNTED = re.compile(rf"\b({'|'.join(_ORDINALS)})\s+({_KIND})\b", re.IGNORECASE)

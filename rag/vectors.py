@@ -47,7 +47,9 @@ def load_faiss() -> object:
     except ImportError as e:
         raise StoreError('FAISS is not installed; run: pip install -e ".[cpu]" (or ".[gpu]" with an NVIDIA GPU)') from e
     if not hasattr(faiss, "IndexFlat"):
-        raise StoreError("FAISS is broken (two variants were installed, one removed); run: pip install --force-reinstall --no-deps faiss-cpu")
+        raise StoreError(
+            "FAISS is broken (two variants were installed, one removed); run: pip install --force-reinstall --no-deps faiss-cpu"
+        )
     return faiss
 
 
@@ -142,7 +144,7 @@ def search(snapshot: Snapshot, query: np.ndarray, limit: int, chunk_ids: np.ndar
     if len(chunk_ids) < snapshot.generation.chunks:
         # FAISS keeps a bare pointer to the selector: it must outlive the search.
         selector = faiss.IDSelectorBatch(chunk_ids)
-        parameters = faiss.SearchParameters(sel=selector)
+        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
     similarities, ids = snapshot.index.search(query[None, :], limit, params=parameters)
     return [(int(chunk_id), float(similarity)) for chunk_id, similarity in zip(ids[0], similarities[0], strict=True) if chunk_id >= 0]
 
@@ -162,7 +164,9 @@ def _read_verified(store: Store, generation: Generation) -> faiss.Index | None:
     index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
     stamp = store.embedder()
     if index.ntotal != generation.chunks or stamp is None or index.d != stamp.dimension:
-        raise StoreError(f"the vector snapshot {generation.file} holds {index.ntotal} vectors of {index.d} dimensions, not what the catalogue says")
+        raise StoreError(
+            f"the vector snapshot {generation.file} holds {index.ntotal} vectors of {index.d} dimensions, not what the catalogue says"
+        )
     return index
 
 

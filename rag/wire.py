@@ -36,7 +36,8 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
         "confidence": answer.confidence,
         "mode": answer.mode.value,
         "sentences": [
-            {"text": sentence.text, "support": sentence.support.value, "citations": list(sentence.citations)} for sentence in answer.sentences
+            {"text": sentence.text, "support": sentence.support.value, "citations": list(sentence.citations)}
+            for sentence in answer.sentences
         ],
         "sources": [_source_to_json(source) for source in answer.sources],
         "latency_ms": answer.latency.to_json(),

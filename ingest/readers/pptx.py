@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pptx
-from lxml import etree  # type: ignore[import-untyped]
+from lxml import etree
 
 from ingest.readers._common import Block, choose_title, join_blocks, one_line, table_row
 from ingest.readers._office import OPENING_ERRORS, open_package, paragraph_text

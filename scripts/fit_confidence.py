@@ -1,0 +1,84 @@
+"""Fits the constants of rag.evidence.confidence on golden questions with and without answers, and says how good they are elsewhere.
+
+    python scripts/fit_confidence.py --store S --fit squad2=.../questions.jsonl --fit llm-systems=corpora/llm-systems/questions.jsonl \
+        --test syllabi=.../questions.jsonl
+
+Each argument is COURSE=QUESTIONS; the course must be in the store. Of a set to fit on, the even questions are used, the odd ones measured;
+sets weigh alike, and in each the answerable as much as the unanswerable. The floor printed refuses 15 % of the answerable questions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from rag.config import Config
+from rag.evaluate import Golden, auroc, read_questions
+from rag.evidence import confidence_features, select_evidence, word_weights
+from rag.retrieve import Searcher
+from rag.types import Scope
+from rag.understand import make_standalone
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path)
+    parser.add_argument("--fit", action="append", default=[])
+    parser.add_argument("--test", action="append", default=[])
+    parser.add_argument("--most", type=int, default=600, help="questions of a half, at random")
+    options = parser.parse_args()
+    searcher = Searcher.from_config(Config.load(store=options.store))
+    rows, labels, weights, measured = [], [], [], {}
+    for argument in options.fit:
+        name, even, odd = _halves(argument, options.most)
+        features, answerable = _features(searcher, name, even)
+        rows.append(features)
+        labels.append(answerable)
+        weights.append(np.where(answerable, 1 / answerable.sum(), 1 / (~answerable).sum()))
+        measured[f"{name} (fitted half)"] = features, answerable
+        measured[f"{name} (other half)"] = _features(searcher, name, odd)
+    for argument in options.test:
+        name, even, odd = _halves(argument, options.most)
+        measured[f"{name} (never fitted)"] = _features(searcher, name, even + odd)
+    weight = np.concatenate(weights)
+    scaler = StandardScaler().fit(np.concatenate(rows))
+    # The features say nearly the same: strong regularization shares the weight between them, which carries over to other sets.
+    model = LogisticRegression(C=0.02)
+    model.fit(scaler.transform(np.concatenate(rows)), np.concatenate(labels), sample_weight=weight / weight.mean())
+    slopes = model.coef_[0] / scaler.scale_
+    intercept = model.intercept_[0] - slopes @ scaler.mean_
+    print("CONFIDENCE_WEIGHTS =", tuple(round(float(value), 3) for value in (intercept, *slopes)))
+    for name, (features, answerable) in measured.items():
+        sure = 1 / (1 + np.exp(-intercept - features @ slopes))
+        floor = float(np.quantile(sure[answerable], 0.15))
+        refused = float((sure[~answerable] < floor).mean())
+        fixed = [f"{f:.2f}: {(sure[~answerable] < f).mean():.2f} at {(sure[answerable] < f).mean():.2f}" for f in (0.3, 0.35, 0.4, 0.45)]
+        quality = auroc(list(sure[answerable]), list(sure[~answerable]))
+        print(f"{name:28} AUROC {quality:.3f}; floor {floor:.3f} refuses {refused:.2f} at 0.15; floors {', '.join(fixed)}")
+
+
+def _halves(argument: str, most: int) -> tuple[str, list[Golden], list[Golden]]:
+    name, _, path = argument.partition("=")
+    questions = read_questions(Path(path))
+    even, odd = questions[0::2], questions[1::2]
+    return name, *(random.Random(0).sample(half, min(most, len(half))) for half in (even, odd))
+
+
+def _features(searcher: Searcher, course: str, questions: list[Golden]) -> tuple[np.ndarray, np.ndarray]:
+    """`(n, 2)` features and `(n,)` whether each question is answerable."""
+    rows = []
+    for golden in questions:
+        standalone = make_standalone(golden.question, golden.history)
+        hits = searcher.search(standalone, Scope(course, path=golden.scope))[: searcher.config.sources]
+        evidence = select_evidence(standalone, hits, word_weights(standalone, searcher.store), searcher.embedder)
+        rows.append(confidence_features(evidence))
+    return np.array(rows), np.array([golden.answerable for golden in questions])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk
+
+from rag.answer import Draft, Engine, Found, Written, answer, stream_answer
+from rag.errors import GeneratorUnavailable, QuestionError
+from rag.prompts import REFUSAL
+from rag.types import Answer, Mode, Scope, Support, Turn
+
+OPTICS = Scope("optics")
+QUESTION = "How many points does a late day cost?"
+
+
+def saying(engine: Engine, text: str) -> Engine:
+    """The engine with a generator that says this, word by word."""
+    return replace(engine, chat_model=GenericFakeChatModel(messages=iter([AIMessage(text)])))
+
+
+class FailingChatModel(BaseChatModel):
+    @property
+    def _llm_type(self) -> str:
+        return "failing"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> Any:
+        raise GeneratorUnavailable("out of memory")
+
+    def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        raise GeneratorUnavailable("out of memory")
+        yield
+
+
+def test_without_a_generator_the_materials_are_quoted_and_cited(engine: Engine) -> None:
+    answered = answer(QUESTION, OPTICS, engine)
+    assert answered.mode is Mode.EXTRACTIVE
+    assert "Each late day costs 5 points." in answered.sentences[0].text
+    source = answered.sources[answered.sentences[0].citations[0] - 1]
+    assert source.passage.source == "syllabus.md"
+    assert source.quote in source.passage.chunk.text
+    assert all(sentence.support is Support.SUPPORTED for sentence in answered.sentences)
+
+
+def test_supported_sentences_stay_and_the_others_never_show(engine: Engine) -> None:
+    events = list(stream_answer(QUESTION, OPTICS, saying(engine, "Each late day costs 5 points [7]. Parking is free on Sundays. A late day costs 50 points.")))
+    answered = events[-1]
+    assert isinstance(answered, Answer)
+    assert answered.mode is Mode.GENERATED
+    assert answered.text == "Each late day costs 5 points."
+    assert all("[7]" not in event.text for event in events if isinstance(event, Draft))
+    assert all(sentence.text == "Each late day costs 5 points." for event in events if isinstance(event, Written) for sentence in event.sentences)
+
+
+def test_the_strongest_evidence_is_never_left_out(engine: Engine) -> None:
+    answered = answer(QUESTION, OPTICS, saying(engine, "No work is accepted after March 9."))
+    assert [sentence.text.rpartition("\n")[2] for sentence in answered.sentences] == ["No work is accepted after March 9.", "Each late day costs 5 points."]
+    assert [sentence.citations for sentence in answered.sentences] == [(1,), (2,)]
+
+
+def test_when_nothing_generated_holds_the_answer_is_extractive(engine: Engine) -> None:
+    answered = answer(QUESTION, OPTICS, saying(engine, "Bananas are yellow."))
+    assert answered.mode is Mode.EXTRACTIVE
+    assert "5 points" in answered.text
+
+
+def test_a_failing_generator_is_announced_and_the_answer_comes_all_the_same(engine: Engine) -> None:
+    answered = answer(QUESTION, OPTICS, replace(engine, chat_model=FailingChatModel()))
+    assert answered.mode is Mode.EXTRACTIVE
+    assert "5 points" in answered.text
+    assert "out of memory" in answered.notices[-1]
+
+
+def test_weak_evidence_is_a_refusal_with_the_nearest_passages(engine: Engine) -> None:
+    strict = replace(engine, config=engine.config.replace(confidence_floor=0.99))
+    answered = answer("Where can I park?", OPTICS, strict)
+    assert answered.abstained
+    assert answered.text == REFUSAL
+    assert answered.sentences == ()
+    assert [source.n for source in answered.sources] == [1, 2, 3]
+
+
+def test_events_come_in_order_and_the_answer_last(engine: Engine) -> None:
+    events = list(stream_answer(QUESTION, OPTICS, saying(engine, "Each late day costs 5 points. No work is accepted after March 9.")))
+    assert isinstance(events[0], Found)
+    assert isinstance(events[-1], Answer)
+    assert sum(isinstance(event, Answer) for event in events) == 1
+    drafts = [event.text for event in events if isinstance(event, Draft)]
+    assert drafts[:3] == ["Each", "Each", "Each late"]
+
+
+def test_the_stages_add_up_to_the_total(engine: Engine) -> None:
+    latency = answer(QUESTION, OPTICS, saying(engine, "Each late day costs 5 points.")).latency
+    assert sum(latency.stages.values()) == pytest.approx(latency.total, rel=1e-6)
+    assert {"understand", "embed", "dense", "lexical", "fuse", "evidence", "prompt", "prefill", "decode", "ground", "other"} <= latency.stages.keys()
+
+
+def test_a_follow_up_searches_with_what_it_refers_to(engine: Engine) -> None:
+    history = [Turn("user", "What is spherical aberration?"), Turn("assistant", "A blur.")]
+    answered = answer("and why does it happen?", OPTICS, engine, history)
+    assert answered.question == "and why does it happen?"
+    assert answered.standalone == "What is spherical aberration? and why does it happen?"
+    assert answered.sources[0].passage.source == "notes/week02-lenses.md"
+
+
+def test_closing_the_stream_ends_the_generator(engine: Engine) -> None:
+    closed = []
+
+    class Endless(FailingChatModel):
+        def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+            from langchain_core.messages import AIMessageChunk
+
+            try:
+                while True:
+                    yield ChatGenerationChunk(message=AIMessageChunk(content="word "))
+            finally:
+                closed.append(True)
+
+    events = stream_answer(QUESTION, OPTICS, replace(engine, chat_model=Endless()))
+    assert any(isinstance(next(events), Draft) for _ in range(5))
+    events.close()  # type: ignore[attr-defined]
+    assert closed == [True]
+
+
+def test_an_empty_question_is_refused_before_anything_runs(engine: Engine) -> None:
+    with pytest.raises(QuestionError, match="is empty"):
+        answer("   ", OPTICS, engine)

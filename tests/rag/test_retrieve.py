@@ -1,0 +1,81 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag.answer import Engine
+from rag.errors import QuestionError, UnknownCourse
+from rag.retrieve import check_question, fuse, match_expression, speaks_of_another_part
+from rag.types import Chunk, Location, LocationKind, Passage, Scope
+
+
+def test_fusion_by_hand() -> None:
+    # similarities scale from the weakest (0.2 → 0) to the best (0.6 → 1), BM25 from 0 to the best (8 → 1)
+    fused = fuse({1: 0.6, 2: 0.4, 3: 0.2}, {2: 8.0, 4: 2.0}, dense_weight=0.4)
+    assert fused == [(2, pytest.approx(0.8)), (1, pytest.approx(0.4)), (4, pytest.approx(0.15)), (3, pytest.approx(0.0))]
+
+
+def test_fusion_of_one_leg_keeps_its_order() -> None:
+    assert [chunk_id for chunk_id, _ in fuse({1: 0.1, 2: 0.3}, {}, 0.4)] == [2, 1]
+    assert [chunk_id for chunk_id, _ in fuse({}, {1: 1.0, 2: 3.0}, 0.4)] == [2, 1]
+    assert fuse({}, {}, 0.4) == []
+
+
+LEG = st.dictionaries(st.integers(0, 20), st.floats(0, 1), max_size=10)
+
+
+@given(dense=LEG, lexical=LEG, weight=st.floats(0, 1))
+def test_fusion_is_a_ranking_of_exactly_what_was_found(dense: dict[int, float], lexical: dict[int, float], weight: float) -> None:
+    fused = fuse(dense, lexical, weight)
+    assert {chunk_id for chunk_id, _ in fused} == dense.keys() | lexical.keys()
+    scores = [score for _, score in fused]
+    assert scores == sorted(scores, reverse=True)
+    assert all(-1e-9 <= score <= 1 + 1e-9 for score in scores)
+
+
+def test_match_expression_quotes_so_that_operators_do_not_act() -> None:
+    assert match_expression('late OR "NEAR(x)" * policy') == '"late" OR "near" OR "x" OR "policy"'
+    assert match_expression("???") == '""'
+
+
+def test_questions_are_checked() -> None:
+    assert check_question("  what\n is it? ", 20) == "what is it?"
+    with pytest.raises(QuestionError, match="is empty"):
+        check_question(" \n", 20)
+    with pytest.raises(QuestionError, match="has 21 characters; at most 20"):
+        check_question("x" * 21, 20)
+
+
+def test_a_passage_of_another_numbered_part_is_known() -> None:
+    passage = Passage(1, "c", "labs/lab2.md", "Lab 2", Chunk("see lab 1", 0, 9, Location(LocationKind.PAGE, 1), "Lab 2"))
+    assert speaks_of_another_part(passage, {"lab": {"1"}})
+    assert not speaks_of_another_part(passage, {"lab": {"2"}})
+    assert not speaks_of_another_part(passage, {"assignment": {"1"}})
+    assert not speaks_of_another_part(passage, {})
+
+
+def test_search_finds_the_passage_with_both_legs(engine: Engine) -> None:
+    hits = engine.searcher.search("How much does the midterm count?", Scope("optics"))
+    assert hits[0].passage.source == "syllabus.md"
+    assert hits[0].passage.chunk.location.heading == ("Optics", "Grading")
+    assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
+    assert hits[0].similarity is not None
+    assert hits[0].similarity > 0.3
+    assert hits[0].bm25 is not None
+    assert hits[0].bm25 > 0
+
+
+def test_search_stays_in_its_scope(engine: Engine) -> None:
+    hits = engine.searcher.search("midterm", Scope("optics", path="notes"))
+    assert {hit.passage.source for hit in hits} == {"notes/week02-lenses.md"}
+    assert engine.searcher.search("midterm", Scope("optics", week=3)) == []
+
+
+def test_an_unknown_course_is_an_error_that_lists_the_known(engine: Engine) -> None:
+    with pytest.raises(UnknownCourse, match="no course 'algebra' .* its courses: optics"):
+        engine.searcher.search("midterm", Scope("algebra"))
+
+
+def test_search_sees_what_was_ingested_since(engine: Engine) -> None:
+    assert engine.searcher.search("midterm", Scope("optics"))[0].passage.source == "syllabus.md"
+    engine.searcher.store.remove_documents("optics", ["syllabus.md"])
+    assert {hit.passage.source for hit in engine.searcher.search("midterm", Scope("optics"))} == {"notes/week02-lenses.md"}

@@ -1,0 +1,202 @@
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rag.errors import StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
+from rag.store import EmbedderStamp, NewDocument, Store
+from rag.types import Chunk, Location, LocationKind, Scope
+
+STAMP = EmbedderStamp("test", "1", 2)
+PAGE = Location(LocationKind.PAGE, 1)
+
+
+def document(source: str, *texts: str, sha256: str = "a", facts: dict[str, str] | None = None) -> NewDocument:
+    """A document of one chunk for each text; the vector of a text is named by the text."""
+    chunks, position = [], 0
+    for text in texts:
+        chunks.append(Chunk(text, position, position + len(text), PAGE, "Title"))
+        position += len(text) + 2
+    vectors = {text: np.array([1, 0], np.float16) for text in texts}
+    return NewDocument(source, sha256, source.rpartition(".")[2], "Title", 1, "\n\n".join(texts), chunks, list(texts), vectors, facts or {})
+
+
+@pytest.fixture
+def optics(store: Store, tmp_path: Path) -> Store:
+    store.save_course("optics", "Optics", tmp_path)
+    store.stamp_embedder(STAMP)
+    return store
+
+
+def all_of(course: str = "optics", **narrowed: object) -> Scope:
+    return Scope(course, **narrowed)  # type: ignore[arg-type]
+
+
+def test_a_document_comes_back_as_it_was_saved(optics: Store) -> None:
+    optics.save_document("optics", document("a.pdf", "lens one", "lens two", facts={"material": "slides", "week": "3", "date": "2026-01-02"}))
+    (row,) = optics.documents("optics")
+    assert (row.source, row.format, row.material, row.week, row.date) == ("a.pdf", "pdf", "slides", 3, "2026-01-02")
+    passages = optics.passages(optics.chunk_ids(all_of()).tolist())
+    assert [passage.chunk.text for passage in passages.values()] == ["lens one", "lens two"]
+    text = optics.document_text("optics", "a.pdf")
+    assert all(text[p.chunk.start : p.chunk.end] == p.chunk.text for p in passages.values())
+
+
+def test_saving_again_replaces_and_ids_are_never_used_again(optics: Store) -> None:
+    optics.save_document("optics", document("a.pdf", "old words"))
+    old = optics.chunk_ids(all_of())
+    optics.save_document("optics", document("a.pdf", "new words", sha256="b"))
+    assert optics.search_text('"old"', all_of(), 5) == []
+    assert len(optics.search_text('"new"', all_of(), 5)) == 1
+    assert not set(optics.chunk_ids(all_of())) & set(old)
+
+
+def test_identical_passages_share_a_vector_and_keep_two_places(optics: Store) -> None:
+    optics.save_document("optics", document("a.pdf", "same"))
+    assert optics.missing_vectors(["same", "other"]) == {"other"}
+    optics.save_document("optics", document("b.pdf", "same"))
+    assert len(optics.vectors()[0]) == 2
+    optics.remove_documents("optics", ["a.pdf"])
+    optics.drop_unused_vectors()
+    assert optics.missing_vectors(["same"]) == set()
+    optics.remove_documents("optics", ["b.pdf"])
+    optics.drop_unused_vectors()
+    assert optics.missing_vectors(["same"]) == {"same"}
+
+
+def test_a_document_without_all_its_vectors_is_not_saved_at_all(optics: Store) -> None:
+    optics.save_document("optics", document("a.pdf", "kept"))
+    broken = document("a.pdf", "one", "two", sha256="b")
+    del broken.vectors["two"]  # type: ignore[attr-defined]
+    with pytest.raises(StoreError, match=r"chunk 1 of a\.pdf has no vector"):
+        optics.save_document("optics", broken)
+    assert optics.document_text("optics", "a.pdf") == "kept"
+    assert len(optics.search_text('"kept"', all_of(), 5)) == 1
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "found"),
+    [
+        ({}, {"week1/a.pdf", "week10/b.pdf", "c.md"}),
+        ({"path": "week1"}, {"week1/a.pdf"}),
+        ({"path": "week1/"}, {"week1/a.pdf"}),
+        ({"path": "c.md"}, {"c.md"}),
+        ({"material": "slides"}, {"week1/a.pdf", "c.md"}),
+        ({"week": 10}, {"week10/b.pdf"}),
+        ({"format": "pdf", "material": "slides"}, {"week1/a.pdf"}),
+        ({"path": "nowhere"}, set()),
+    ],
+)
+def test_a_scope_narrows_both_searches_alike(optics: Store, narrowed: dict[str, object], found: set[str]) -> None:
+    optics.save_document("optics", document("week1/a.pdf", "lens a", facts={"material": "slides"}))
+    optics.save_document("optics", document("week10/b.pdf", "lens b", facts={"material": "lab", "week": "10"}))
+    optics.save_document("optics", document("c.md", "lens c", facts={"material": "slides"}))
+    scope = all_of(**narrowed)
+    by_ids = optics.passages(optics.chunk_ids(scope).tolist()).values()
+    by_text = optics.passages([chunk_id for chunk_id, _ in optics.search_text('"lens"', scope, 10)]).values()
+    assert {passage.source for passage in by_ids} == found == {passage.source for passage in by_text}
+
+
+def test_courses_do_not_see_each_other(optics: Store, tmp_path: Path) -> None:
+    optics.save_course("waves", "Waves", tmp_path)
+    optics.save_document("optics", document("a.pdf", "lens"))
+    optics.save_document("waves", document("a.pdf", "lens"))
+    assert len(optics.search_text('"lens"', all_of("waves"), 5)) == 1
+    assert set(optics.chunk_ids(all_of("waves"))).isdisjoint(optics.chunk_ids(all_of("optics")))
+
+
+def test_bm25_is_higher_for_the_better_match(optics: Store) -> None:
+    optics.save_document("optics", document("a.pdf", "lens lens lens", "lens and many other words about light and glass and mirrors", "nothing"))
+    (first, high), (second, low) = optics.search_text('"lens"', all_of(), 5)
+    assert high > low > 0
+    assert first < second
+
+
+def test_a_file_set_aside_takes_the_place_of_its_document(optics: Store) -> None:
+    optics.save_document("optics", document("a.pdf", "lens"))
+    optics.save_set_aside("optics", "a.pdf", "c", "is encrypted")
+    assert optics.documents("optics") == []
+    assert optics.set_aside("optics") == {"a.pdf": ("c", "is encrypted")}
+
+
+def test_renaming_keeps_chunks_and_vectors(optics: Store) -> None:
+    optics.save_document("optics", document("a.pdf", "lens"))
+    before = optics.chunk_ids(all_of())
+    optics.rename_document("optics", "a.pdf", "b/c.pdf")
+    assert list(optics.chunk_ids(all_of(path="b"))) == list(before)
+
+
+def test_another_embedder_is_refused_by_name(optics: Store) -> None:
+    with pytest.raises(StoreMismatch, match=r"test \(2-d, revision 1\) but the config names bge \(768-d, revision 7\); run: python -m ingest --rebuild"):
+        optics.stamp_embedder(EmbedderStamp("bge", "7", 768))
+
+
+def test_one_writer_at_a_time_and_the_holder_is_named(store: Store) -> None:
+    with store.writer_lock():
+        assert store.is_being_written()
+        with pytest.raises(StoreBusy, match=r"another ingest is writing .*process \d+"), Store(store.directory).writer_lock():
+            pass
+    assert not store.is_being_written()
+
+
+def test_missing_unknown_newer_and_damaged_stores(tmp_path: Path, store: Store) -> None:
+    with pytest.raises(StoreMissing, match="there is no store in"):
+        Store.open(tmp_path / "none")
+    with pytest.raises(UnknownCourse, match="no course 'x' .* its courses: none yet"):
+        store.course("x")
+    store.db["_sqlite_migrations"].insert({"migration_set": "lectern", "name": "m999_future", "applied_at": "now"}, pk="id")
+    with pytest.raises(StoreMismatch, match="newer Lectern .*m999_future"):
+        Store.open(store.directory)
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "catalogue.db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StoreError, match="cannot be used"):
+        Store.open(damaged)
+
+
+def test_the_original_is_given_only_as_it_was_ingested(optics: Store, tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"lens")
+    sha256 = "f9c23a1d8a5b60edb4f3ba3e1f4a36e2dd2b06b1d3b0d2b3ba2d30bd8f1ad8c4"
+    optics.save_document("optics", document("a.txt", "lens", sha256=sha256))
+    with pytest.raises(StoreError, match=r"a\.txt has changed since it was ingested"):
+        optics.original("optics", "a.txt")
+    file.unlink()
+    with pytest.raises(StoreError, match=r"a\.txt cannot be read"):
+        optics.original("optics", "a.txt")
+
+
+def test_neighbours_are_in_reading_order_and_stay_in_the_document(optics: Store) -> None:
+    optics.save_document("optics", document("a.pdf", "one", "two", "three"))
+    optics.save_document("optics", document("b.pdf", "four"))
+    ids = optics.chunk_ids(all_of()).tolist()
+    last_of_a = optics.passages(ids)[ids[2]]
+    assert [passage.chunk.text for passage in optics.neighbours(last_of_a)] == ["two", "three"]
+
+
+def test_an_error_in_a_transaction_leaves_nothing(optics: Store) -> None:
+    with pytest.raises(RuntimeError), optics.transaction() as db:
+        db.execute("DELETE FROM courses")
+        raise RuntimeError
+    assert [course.name for course in optics.courses()] == ["optics"]
+
+
+def test_foreign_keys_and_durability_are_on(store: Store) -> None:
+    values = {name: store.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("foreign_keys", "synchronous", "journal_mode", "trusted_schema")}
+    assert values == {"foreign_keys": 1, "synchronous": 2, "journal_mode": "wal", "trusted_schema": 0}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.text(alphabet="abc \"'%äß", min_size=1, max_size=20), min_size=1, max_size=5, unique=True))
+def test_any_text_comes_back(optics: Store, texts: list[str]) -> None:
+    optics.save_document("optics", document("any.txt", *texts))
+    stored = optics.passages(optics.chunk_ids(all_of()).tolist()).values()
+    assert [passage.chunk.text for passage in stored] == texts
+    optics.db.execute("INSERT INTO chunks_fts (chunks_fts) VALUES ('integrity-check')")
+
+
+def test_sqlite_has_what_the_catalogue_needs() -> None:
+    assert sqlite3.sqlite_version_info >= (3, 38)
