@@ -17,8 +17,8 @@ from rag.types import Chunk, Document, Location, LocationKind, Section
 CountTokens = Callable[[Sequence[str]], list[int]]
 
 _ROW_END = re.compile(r"\n")
-_PIECE_CHARACTERS = 400
-"""Length of the pieces of a run of text without any boundary (a base64 line, a text without spaces)."""
+_WORD_PIECE = re.compile(r"\S{1,40}")
+"""A word, or a piece of a run without spaces (a base64 line, a script without them)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +92,8 @@ def _split_rows(text: str, span: tuple[int, int]) -> Iterator[tuple[int, int]]:
 
 
 def _split_words(text: str, span: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    start, end = span
-    while end - start > _PIECE_CHARACTERS:
-        space = text.rfind(" ", start + 1, start + _PIECE_CHARACTERS)
-        cut = space if space > 0 else start + _PIECE_CHARACTERS
-        yield start, cut
-        start = cut + 1 if space > 0 else cut
-    if text[start:end].strip():
-        yield start, end
+    for word in _WORD_PIECE.finditer(text, *span):
+        yield word.span()
 
 
 def _pack(units: Sequence[_Unit], max_tokens: int) -> Iterator[tuple[int, int]]:

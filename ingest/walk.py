@@ -66,7 +66,7 @@ def walk(folder: Path) -> tuple[list[SourceFile], dict[str, str]]:
         CorpusError: there is no file at all.
     """
     files, refused = [], {}
-    for path in _paths(folder):
+    for path in sorted(_paths(folder)):
         source = path.relative_to(folder).as_posix()
         if path.is_symlink() or not path.is_file():
             refused[source] = "is a symbolic link or no regular file; put the file itself here"
@@ -103,8 +103,8 @@ def compare(files: list[SourceFile], known: Mapping[str, str]) -> Changes:
 
 def _paths(folder: Path) -> Iterator[Path]:
     for directory, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in [*folders, *sorted(names)]:
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in [*folders, *names]:
             path = Path(directory) / name
             if name.startswith(".") or (name in folders and not path.is_symlink()) or (path.parent == folder and name in NOT_MATERIAL):
                 continue

@@ -140,9 +140,7 @@ def _ask(options: argparse.Namespace) -> int:
     from rag.answer import Engine, answer
     from rag.wire import answer_to_json
 
-    engine = Engine.from_config(_config(options))
-    for notice in engine.notices:
-        _notify(notice)
+    engine = Engine.from_config(_config(options), _notify)
     for golden in _asked(options):
         answered = answer(golden.question, _scope(options, golden), engine, golden.history)
         if options.json:
@@ -177,7 +175,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     questions = read_questions(options.questions)
     config = _config(options)
-    engine = Engine.from_config(config) if options.answers else None
+    engine = Engine.from_config(config, _notify) if options.answers else None
     searcher = engine.searcher if engine else Searcher.from_config(config, _notify)
     with _progress_bar(len(questions)) as progress:
         evaluation = evaluate(

@@ -6,7 +6,9 @@ generator is at hand it answers with the evidence itself, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+import logging
+import re
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import cast
@@ -22,10 +24,12 @@ from rag.generate import load_chat_model
 from rag.ground import Grounding, ground, stable_prefix, without_markers
 from rag.prompts import REFUSAL, STOP, build_messages
 from rag.retrieve import Searcher, check_question
-from rag.text import sentence_spans, sentences
+from rag.text import sentence_spans, sentences, words
 from rag.timing import Stopwatch
 from rag.types import Answer, Hit, Mode, Passage, Scope, Sentence, Source, Support, Turn
 from rag.understand import make_standalone
+
+_LOG = logging.getLogger("lectern")
 
 EXTRACTED_STATEMENTS = 2
 """Statements that an extractive answer quotes."""
@@ -65,19 +69,21 @@ class Engine:
     searcher: Searcher
     chat_model: BaseChatModel | None
     config: Config
-    notices: tuple[str, ...] = ()
 
     @classmethod
-    def from_config(cls, config: Config) -> Engine:
-        """Everything the config names. A generator that cannot be had is a notice, not an error: answers are then extractive."""
-        notices: list[str] = []
-        searcher = Searcher.from_config(config, notices.append)
+    def from_config(cls, config: Config, notify: Callable[[str], None] = _LOG.warning) -> Engine:
+        """Everything the config names. A generator that cannot be had is a notice, not an error: answers are then extractive.
+
+        Args:
+            notify: told, in a sentence, of whatever is missing or had to be repaired, now or later.
+        """
+        searcher = Searcher.from_config(config, notify)
         try:
             chat_model = load_chat_model(config)
         except GeneratorUnavailable as e:
             chat_model = None
-            notices.append(f"answers are extractive: {e}")
-        return cls(searcher, chat_model, config, tuple(notices))
+            notify(f"answers are extractive: {e}")
+        return cls(searcher, chat_model, config)
 
 
 def answer(question: str, scope: Scope, engine: Engine, history: Sequence[Turn] = ()) -> Answer:
@@ -106,7 +112,7 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
             standalone, hits[: config.sources], word_weights(standalone, engine.searcher.store), engine.searcher.embedder
         )
         sure = confidence(evidence)
-    draft = _Composition(question, standalone, sure, [hit.passage for hit in hits[: config.sources]], list(engine.notices))
+    draft = _Composition(question, standalone, sure, [hit.passage for hit in hits[: config.sources]])
     if sure < config.confidence_floor:
         yield _refusal(draft, hits, watch)
         return
@@ -114,7 +120,9 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
         try:
             yield from _generate(draft, evidence, engine, history, watch)
         except (GeneratorUnavailable, openai.OpenAIError) as e:
-            draft.notices.append(f"the generator could not answer ({type(e).__name__}: {e}); these are the materials' own words")
+            # The reader is told what happened; addresses and paths are for the log.
+            _LOG.warning("the generator could not answer: %s", e)
+            draft.notices.append(f"the generator could not answer ({type(e).__name__}); these are the materials' own words")
             draft.sentences.clear()
     with watch.stage("ground"):
         _add_evidence(draft, evidence)
@@ -129,7 +137,7 @@ class _Composition:
     standalone: str
     confidence: float
     passages: list[Passage]
-    notices: list[str]
+    notices: list[str] = field(default_factory=list)
     mode: Mode = Mode.EXTRACTIVE
     sentences: list[Sentence] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
@@ -197,13 +205,20 @@ def _generate(
                 added = [_ground_into(draft, sentence) for sentence in complete]
             if any(added):
                 yield draft.written()
-            if len(draft.sentences) >= engine.config.answer_sentences:
+            if len(draft.sentences) >= engine.config.answer_sentences or is_looping(unfinished):
                 return
             yield Draft(stable_prefix(unfinished))
     with watch.stage("ground"):
         for sentence in sentences(without_markers(unfinished)):
             _ground_into(draft, sentence)
     yield draft.written()
+
+
+def is_looping(text: str, length: int = 6) -> bool:
+    """Whether the last words of a text have stood in it before: greedy decoding never leaves such a loop."""
+    every = words(text)
+    tail = every[-length:]
+    return len(tail) == length and any(every[start : start + length] == tail for start in range(len(every) - length))
 
 
 def _timed(chunks: Iterator[AIMessageChunk], watch: Stopwatch) -> Iterator[AIMessageChunk]:
@@ -228,8 +243,11 @@ def _complete_sentences(text: str) -> tuple[list[str], str]:
 
 
 def _ground_into(draft: _Composition, sentence: str) -> bool:
-    """Adds the sentence if something supports it and it is not said already; a lead-in ("The answer is:") says nothing."""
-    if sentence.endswith(":") or any(sentence == earlier.text for earlier in draft.sentences):
+    """Adds the sentence if something supports it and it is not said already.
+
+    A lead-in ("The answer is:") or a question, as when a small model repeats the prompt, says nothing.
+    """
+    if sentence.endswith((":", "?")) or any(sentence == earlier.text for earlier in draft.sentences):
         return False
     grounding = ground(sentence, draft.passages, draft.standalone)
     if grounding.support is Support.UNSUPPORTED:
@@ -244,9 +262,15 @@ def _add_evidence(draft: _Composition, evidence: Sequence[Evidence]) -> None:
         draft.mode = Mode.EXTRACTIVE
         draft.sources.clear()
         for one in evidence[:EXTRACTED_STATEMENTS]:
-            draft.add(one.text, Grounding(Support.SUPPORTED, one.hit.passage, one.text))
+            draft.add(_as_sentence(one.text), Grounding(Support.SUPPORTED, one.hit.passage, one.text))
     elif not draft.rests_on(evidence[0]):
-        draft.add(evidence[0].text, Grounding(Support.SUPPORTED, evidence[0].hit.passage, evidence[0].text))
+        draft.add(_as_sentence(evidence[0].text), Grounding(Support.SUPPORTED, evidence[0].hit.passage, evidence[0].text))
+
+
+def _as_sentence(statement: str) -> str:
+    """A statement of the materials as running text: its label before a colon, no line breaks, no list marker."""
+    labelled = re.sub(r"(?<=[^\s:])\s*\n\s*\n\s*(?:[-*•]\s+)?", ": ", statement)
+    return re.sub(r"^[-*•]\s+|^#+\s+", "", " ".join(labelled.split()))
 
 
 def _prompt_sources(evidence: Sequence[Evidence], engine: Engine) -> list[tuple[int, str, str]]:

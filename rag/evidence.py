@@ -8,8 +8,9 @@ The confidence is a logistic function of two of these figures, fitted on questio
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rag.embed import Embedder
 from rag.store import Store
@@ -17,7 +18,14 @@ from rag.text import content_words, sentence_spans, stem, stems, words
 from rag.types import Hit
 
 FEWEST_WORDS = 5
-"""A shorter piece without a full stop (a heading, a label) says nothing by itself: it is read together with what follows."""
+"""A shorter piece without a full stop (a label such as `Due:`) says nothing by itself: it is read together with what follows."""
+LONGEST_HEADING = 12
+"""Words; a line by itself that is longer is no heading."""
+STATEMENTS_WEIGHED = 8
+"""Statements whose meaning is compared with the question's: those with most of its words. More find nothing (docs/experiments.md)."""
+
+_MARKED_HEADING = re.compile(r"#{1,6}\s|(?:Notes|Output):$")
+_NO_HEADING = re.compile(r"[.!?:;=|]$|[=|]|^[-*•▪◦–]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +57,21 @@ def word_weights(question: str, store: Store) -> dict[str, float]:
 
 
 def select_evidence(question: str, hits: Sequence[Hit], weights: Mapping[str, float], embedder: Embedder) -> list[Evidence]:
-    """Every statement of the hits, the strongest first."""
-    spans = [(hit, start, end) for hit in hits for start, end in statement_spans(hit.passage.chunk.text)]
-    if not spans:
-        return []
-    texts = [hit.passage.chunk.text[start:end] for hit, start, end in spans]
-    similarities = embedder.embed_documents(texts) @ embedder.embed_query(question)
-    evidence = [
-        Evidence(hit, start, end, float(similarity), overlap(text, weights))
-        for (hit, start, end), text, similarity in zip(spans, texts, similarities, strict=True)
+    """The statements of the hits that may answer, the strongest first: at most `STATEMENTS_WEIGHED`."""
+    statements = [
+        Evidence(hit, start, end, 0.0, overlap(hit.passage.chunk.text[start:end], weights))
+        for hit in hits
+        for start, end in statement_spans(hit.passage.chunk.text)
     ]
-    return sorted(evidence, key=lambda one: (-one.strength, one.hit.rank, one.start))
+    weighed = sorted(statements, key=_order)[:STATEMENTS_WEIGHED]
+    if not weighed:
+        return []
+    similarities = embedder.embed_documents([one.text for one in weighed]) @ embedder.embed_query(question)
+    return sorted((replace(one, similarity=float(value)) for one, value in zip(weighed, similarities, strict=True)), key=_order)
+
+
+def _order(one: Evidence) -> tuple[float, int, int]:
+    return -one.strength, one.hit.rank, one.start
 
 
 def overlap(text: str, weights: Mapping[str, float]) -> float:
@@ -70,10 +82,14 @@ def overlap(text: str, weights: Mapping[str, float]) -> float:
 
 
 def statement_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Spans of the sentences of a passage; a heading or label is taken together with the sentence after it."""
+    """Spans of the sentences of a passage without its headings; a label is taken together with the sentence after it.
+
+    Headings are left out because they answer nothing by themselves; a passage of nothing else keeps them.
+    """
+    spans = list(sentence_spans(text))
     pending: int | None = None
     last_end = 0
-    for start, end in sentence_spans(text):
+    for start, end in [span for span in spans if not _is_heading(text, *span)] or spans:
         begin = start if pending is None else pending
         is_label = len(words(text[start:end])) < FEWEST_WORDS and not text[start:end].rstrip("\"')”").endswith((".", "!", "?"))
         last_end = end
@@ -86,8 +102,17 @@ def statement_spans(text: str) -> Iterator[tuple[int, int]]:
         yield pending, last_end
 
 
-CONFIDENCE_WEIGHTS = (-2.5, 2.0, 3.0)
+CONFIDENCE_WEIGHTS = (-2.511, 1.643, 3.052)
 """Intercept, then a weight for each of `confidence_features`; printed by scripts/fit_confidence.py (quality: docs/experiments.md)."""
+
+
+def _is_heading(text: str, start: int, end: int) -> bool:
+    """Whether a sentence is a heading: marked as one, or a short line by itself with a blank line after it and no full stop."""
+    sentence = text[start:end]
+    if "\n" in sentence:
+        return False
+    is_short = len(words(sentence)) <= LONGEST_HEADING and not _NO_HEADING.search(sentence)
+    return bool(_MARKED_HEADING.match(sentence)) or (is_short and text[end:].startswith("\n\n"))
 
 
 def confidence(evidence: Sequence[Evidence]) -> float:

@@ -14,9 +14,9 @@ from rag.evidence import statement_spans
 from rag.text import content_stems, fold, stems
 from rag.types import Passage, Support
 
-SUPPORTED_SHARE = 0.7
+SUPPORTED_SHARE = 0.8
 """A sentence with at least this share of its content words in one stretch of a passage is supported; see docs/experiments.md."""
-WEAK_SHARE = 0.45
+WEAK_SHARE = 0.6
 
 _MARKER = re.compile(
     r"\s*[\[【(]\s*(?:(?:sources?|excerpts?|citations?|ref\w*)\s*)?#?\d+(?:\s*[,;–-]\s*\d+)*\s*[\])】]|\s*</?excerpt[^>]*>?", re.IGNORECASE

@@ -5,6 +5,7 @@ Also the one place that opens PDFium, which is not thread-safe: whoever touches 
 
 from __future__ import annotations
 
+import re
 import threading
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,10 @@ MARKER = (255, 214, 0, 90)  # RGBA; translucent, so that black on white and whit
 MARKER_MARGIN = 1.0  # points around the letters
 LARGEST_PIXELS = 24_000_000  # a poster at scale 2 would take gigabytes
 
+FILLER = "\u2060"
+"""Stands for the second half of a character that takes two places in PDFium's text."""
+
+_SURROGATE_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
 _ANCHOR_LETTERS = 24  # a piece of a long quote that is looked for when the whole is not on the page
 
 
@@ -59,7 +64,14 @@ def page_characters(textpage: pypdfium2.PdfTextPage) -> str:
     text: str = textpage.get_text_range() if count else ""
     if len(text) != count:  # characters left out, or beyond the 16 bits that the fast call knows
         text = "".join(map(chr, (pdfium.FPDFText_GetUnicode(textpage.raw, index) for index in range(count))))
-    return text
+    return _SURROGATE_PAIR.sub(_whole_character, text)
+
+
+def _whole_character(pair: re.Match[str]) -> str:
+    """The character of a UTF-16 pair, a mathematical letter as the plain one, and a filler for the second place."""
+    character = pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    plain = unicodedata.normalize("NFKC", character)
+    return (plain if len(plain) == 1 else character) + FILLER
 
 
 def locate_quote(data: bytes, page: int, quote: str, source: str = "the PDF") -> list[Box]:

@@ -7,6 +7,7 @@ their order (Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
 
+_LOG = logging.getLogger("lectern")
+
 OTHER_PART_PENALTY = 0.6
 """Factor on the score of a passage about another assignment, lab or lecture than the one asked for."""
 
@@ -46,7 +49,7 @@ class Searcher:
         StoreMismatch: the store was indexed with another embedder.
     """
 
-    def __init__(self, store: Store, embedder: Embedder, config: Config, notify: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, store: Store, embedder: Embedder, config: Config, notify: Callable[[str], None] = _LOG.warning) -> None:
         store.require_embedder(embedder.stamp)
         self.store = store
         self.embedder = embedder
@@ -57,7 +60,7 @@ class Searcher:
         self._lock = threading.Lock()
 
     @classmethod
-    def from_config(cls, config: Config, notify: Callable[[str], None] = lambda _: None) -> Searcher:
+    def from_config(cls, config: Config, notify: Callable[[str], None] = _LOG.warning) -> Searcher:
         return cls(Store.open(config.store), SentenceTransformerEmbedder.from_config(config), config, notify)
 
     def search(self, question: str, scope: Scope, limit: int | None = None, watch: Stopwatch | None = None) -> list[Hit]:

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "tests/browser"))
 from running_app import Visit, browser_visit, ingest, running_app  # noqa: E402
 
 WARM_UP = "What is perplexity?"
-QUESTION = "What is grouped-query attention?"
+QUESTION = "How many bytes a token does the KV cache of Wren take?"
 CITATION = ".pdf · page"
 
 

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from pytest_socket import socket_allow_hosts
+from support import SAMPLE_COURSE, HashingEmbedder
 
 from ingest.pipeline import ingest_course
 from rag.answer import Engine
 from rag.config import NONE, Config
 from rag.embed import SentenceTransformerEmbedder
 from rag.retrieve import Searcher
-from rag.store import EmbedderStamp, Store
-from rag.text import content_stems
-
-ROOT = Path(__file__).parent.parent
-SAMPLE_COURSE = ROOT / "corpora" / "llm-systems"
-SHARED_DATA = ROOT.parent / "shared" / "data"
-
-
-class HashingEmbedder:
-    """An `Embedder` that is a pure function of the words: each stem is one of 256 directions, so texts that share words are similar."""
-
-    stamp = EmbedderStamp("hashing", "1", 256)
-    device = "none"
-
-    def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
-        return np.array([self.embed_query(text) for text in texts], np.float32).reshape(len(texts), 256)
-
-    def embed_query(self, text: str) -> np.ndarray:
-        vector = np.full(256, 1e-6, np.float32)
-        for word in content_stems(text):
-            vector[int(hashlib.sha256(word.encode()).hexdigest(), 16) % 256] += 1
-        return vector / np.linalg.norm(vector)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(text.split()) for text in texts]
+from rag.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +46,8 @@ def course_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "optics"
     (folder / "notes").mkdir(parents=True)
     (folder / "syllabus.md").write_text(
-        "# Optics\n\n## Grading\n\nThe midterm counts 30 % of the grade.\n\n## Late work\n\nEach late day costs 5 points. No work is accepted after March 9.\n"
+        "# Optics\n\n## Grading\n\nThe midterm counts 30 % of the grade.\n\n"
+        "## Late work\n\nEach late day costs 5 points. No work is accepted after March 9.\n"
     )
     (folder / "notes" / "week02-lenses.md").write_text(
         "# Lenses\n\n## Thin lenses\n\nA thin lens has the focal length f. Light through its center is not bent.\n\n"

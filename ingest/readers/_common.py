@@ -28,13 +28,13 @@ _SAMPLE_BYTES = 1 << 16  # charset-normalizer takes seconds on megabytes; 64 KiB
 _NO_TITLES = frozenset({"contents", "table of contents", "abstract", "inhaltsverzeichnis", "untitled", "title", "no title"})
 _WORD = re.compile(r"\w+")
 _FILE_NAME = re.compile(r"\.(docx?|pptx?|pdf|tex|dvi|odt|pages|indd|rtf|txt|html?)$", re.IGNORECASE)
-_UNPRINTABLE = re.compile(r"[\0-\x08\x0e-\x1f\x7f\ud800-\udfff\ufeff\ufffe\uffff]")
+_UNPRINTABLE = re.compile(r"[\0-\x08\x0e-\x1f\x7f\ud800-\udfff\u2060\ufeff\ufffe\uffff]")
 _LINE_ENDS = re.compile(r"\r\n?")
 _ODD_BREAKS = re.compile(r"[\x0b\x0c\x85\u2028\u2029]")  # str.splitlines knows them, editors that count lines do not
 
 
 def clean(text: str) -> str:
-    """`text` with newlines as `\\n` and without control characters, lone surrogates and byte order marks."""
+    """`text` with newlines as `\\n` and without control characters, lone surrogates, joiners and byte order marks."""
     return _UNPRINTABLE.sub("", _ODD_BREAKS.sub(" ", _LINE_ENDS.sub("\n", text)))
 
 

@@ -46,18 +46,27 @@ def test_without_a_generator_the_materials_are_quoted_and_cited(engine: Engine) 
 
 
 def test_supported_sentences_stay_and_the_others_never_show(engine: Engine) -> None:
-    events = list(stream_answer(QUESTION, OPTICS, saying(engine, "Each late day costs 5 points [7]. Parking is free on Sundays. A late day costs 50 points.")))
+    events = list(
+        stream_answer(
+            QUESTION, OPTICS, saying(engine, "Each late day costs 5 points [7]. Parking is free on Sundays. A late day costs 50 points.")
+        )
+    )
     answered = events[-1]
     assert isinstance(answered, Answer)
     assert answered.mode is Mode.GENERATED
     assert answered.text == "Each late day costs 5 points."
     assert all("[7]" not in event.text for event in events if isinstance(event, Draft))
-    assert all(sentence.text == "Each late day costs 5 points." for event in events if isinstance(event, Written) for sentence in event.sentences)
+    assert all(
+        sentence.text == "Each late day costs 5 points." for event in events if isinstance(event, Written) for sentence in event.sentences
+    )
 
 
 def test_the_strongest_evidence_is_never_left_out(engine: Engine) -> None:
     answered = answer(QUESTION, OPTICS, saying(engine, "No work is accepted after March 9."))
-    assert [sentence.text.rpartition("\n")[2] for sentence in answered.sentences] == ["No work is accepted after March 9.", "Each late day costs 5 points."]
+    assert [sentence.text for sentence in answered.sentences] == [
+        "No work is accepted after March 9.",
+        "Each late day costs 5 points.",
+    ]
     assert [sentence.citations for sentence in answered.sentences] == [(1,), (2,)]
 
 
@@ -71,7 +80,7 @@ def test_a_failing_generator_is_announced_and_the_answer_comes_all_the_same(engi
     answered = answer(QUESTION, OPTICS, replace(engine, chat_model=FailingChatModel()))
     assert answered.mode is Mode.EXTRACTIVE
     assert "5 points" in answered.text
-    assert "out of memory" in answered.notices[-1]
+    assert answered.notices == ("the generator could not answer (GeneratorUnavailable); these are the materials' own words",)
 
 
 def test_weak_evidence_is_a_refusal_with_the_nearest_passages(engine: Engine) -> None:
@@ -95,7 +104,19 @@ def test_events_come_in_order_and_the_answer_last(engine: Engine) -> None:
 def test_the_stages_add_up_to_the_total(engine: Engine) -> None:
     latency = answer(QUESTION, OPTICS, saying(engine, "Each late day costs 5 points.")).latency
     assert sum(latency.stages.values()) == pytest.approx(latency.total, rel=1e-6)
-    assert {"understand", "embed", "dense", "lexical", "fuse", "evidence", "prompt", "prefill", "decode", "ground", "other"} <= latency.stages.keys()
+    assert {
+        "understand",
+        "embed",
+        "dense",
+        "lexical",
+        "fuse",
+        "evidence",
+        "prompt",
+        "prefill",
+        "decode",
+        "ground",
+        "other",
+    } <= latency.stages.keys()
 
 
 def test_a_follow_up_searches_with_what_it_refers_to(engine: Engine) -> None:

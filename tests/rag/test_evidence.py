@@ -45,6 +45,8 @@ def test_without_evidence_there_is_no_confidence(engine: Engine) -> None:
 
 def test_confidence_is_higher_for_what_the_materials_hold(engine: Engine) -> None:
     def sure(question: str) -> float:
-        return confidence(select_evidence(question, hits(engine, question), word_weights(question, engine.searcher.store), engine.searcher.embedder))
+        return confidence(
+            select_evidence(question, hits(engine, question), word_weights(question, engine.searcher.store), engine.searcher.embedder)
+        )
 
     assert sure("How many points does a late day cost?") > sure("Where can I park my bicycle?")

@@ -10,7 +10,10 @@ def passage(text: str, number: int = 1) -> Passage:
     return Passage(number, "c", "a.pdf", "Syllabus", Chunk(text, 0, len(text), Location(LocationKind.PAGE, 1), "Syllabus › Late work"))
 
 
-LATE = passage("Students have five late days for the term. At most two may be used on one assignment. Prof. Lindqvist decides about exceptions by March 9.")
+LATE = passage(
+    "Students have five late days for the term. At most two may be used on one assignment. "
+    "Prof. Lindqvist decides about exceptions by March 9."
+)
 
 CASES = {
     "the passage's own words": ("At most two may be used on one assignment.", Support.SUPPORTED),

@@ -36,7 +36,9 @@ def all_of(course: str = "optics", **narrowed: object) -> Scope:
 
 
 def test_a_document_comes_back_as_it_was_saved(optics: Store) -> None:
-    optics.save_document("optics", document("a.pdf", "lens one", "lens two", facts={"material": "slides", "week": "3", "date": "2026-01-02"}))
+    optics.save_document(
+        "optics", document("a.pdf", "lens one", "lens two", facts={"material": "slides", "week": "3", "date": "2026-01-02"})
+    )
     (row,) = optics.documents("optics")
     assert (row.source, row.format, row.material, row.week, row.date) == ("a.pdf", "pdf", "slides", 3, "2026-01-02")
     passages = optics.passages(optics.chunk_ids(all_of()).tolist())
@@ -109,7 +111,9 @@ def test_courses_do_not_see_each_other(optics: Store, tmp_path: Path) -> None:
 
 
 def test_bm25_is_higher_for_the_better_match(optics: Store) -> None:
-    optics.save_document("optics", document("a.pdf", "lens lens lens", "lens and many other words about light and glass and mirrors", "nothing"))
+    optics.save_document(
+        "optics", document("a.pdf", "lens lens lens", "lens and many other words about light and glass and mirrors", "nothing")
+    )
     (first, high), (second, low) = optics.search_text('"lens"', all_of(), 5)
     assert high > low > 0
     assert first < second
@@ -130,7 +134,9 @@ def test_renaming_keeps_chunks_and_vectors(optics: Store) -> None:
 
 
 def test_another_embedder_is_refused_by_name(optics: Store) -> None:
-    with pytest.raises(StoreMismatch, match=r"test \(2-d, revision 1\) but the config names bge \(768-d, revision 7\); run: python -m ingest --rebuild"):
+    with pytest.raises(
+        StoreMismatch, match=r"test \(2-d, revision 1\) but the config names bge \(768-d, revision 7\); run: python -m ingest --rebuild"
+    ):
         optics.stamp_embedder(EmbedderStamp("bge", "7", 768))
 
 
@@ -178,14 +184,20 @@ def test_neighbours_are_in_reading_order_and_stay_in_the_document(optics: Store)
 
 
 def test_an_error_in_a_transaction_leaves_nothing(optics: Store) -> None:
-    with pytest.raises(RuntimeError), optics.transaction() as db:
-        db.execute("DELETE FROM courses")
-        raise RuntimeError
+    def delete_and_fail() -> None:
+        with optics.transaction() as db:
+            db.execute("DELETE FROM courses")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        delete_and_fail()
     assert [course.name for course in optics.courses()] == ["optics"]
 
 
 def test_foreign_keys_and_durability_are_on(store: Store) -> None:
-    values = {name: store.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("foreign_keys", "synchronous", "journal_mode", "trusted_schema")}
+    values = {
+        name: store.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("foreign_keys", "synchronous", "journal_mode", "trusted_schema")
+    }
     assert values == {"foreign_keys": 1, "synchronous": 2, "journal_mode": "wal", "trusted_schema": 0}
 
 

@@ -7,14 +7,16 @@ HISTORY = [Turn("user", "When is assignment 1 due?"), Turn("assistant", "On Sept
 
 
 @pytest.mark.parametrize(
-    "question", ["And how late can it be?", "What about lab 2", "why?", "How much do they count?", "What is that?", "how late?", "no, the second one"]
+    "question",
+    ["And how late can it be?", "What about lab 2", "why?", "How much do they count?", "What is that?", "how late?", "no, the second one"],
 )
 def test_what_leans_on_the_history_is_a_follow_up(question: str) -> None:
     assert is_follow_up(question)
 
 
 @pytest.mark.parametrize(
-    "question", ["What is the KV cache?", "When is the midterm?", "Who teaches this course?", "How large is the model that we use in class?"]
+    "question",
+    ["What is the KV cache?", "When is the midterm?", "Who teaches this course?", "How large is the model that we use in class?"],
 )
 def test_what_stands_by_itself_is_none(question: str) -> None:
     assert not is_follow_up(question)

@@ -1,0 +1,143 @@
+"""Starting the real app on a free port, and a browser in front of it. Used by the tests here and by scripts/screenshots.py."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_S = 60
+ANSWER_MS = 120_000
+
+
+@dataclass
+class Visit:
+    """A page, the hosts it asked anything of, and what its console complained about."""
+
+    page: Page
+    hosts: set[str] = field(default_factory=set)
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def answers(self) -> int:
+        return self.page.get_by_text("Answered in").count()
+
+    def open(self, url: str) -> None:
+        """The page, its models loaded."""
+        self.page.goto(url)
+        self.page.get_by_text("Answers are written by").or_(self.page.get_by_text("No generator is loaded")).wait_for(timeout=ANSWER_MS)
+
+    def ask(self, question: str) -> list[str]:
+        """Asks, and returns what the answer's place showed while it was written."""
+        before = self.answers
+        self.page.get_by_test_id("stChatInputTextArea").fill(question)
+        self.page.keyboard.press("Enter")
+        seen: list[str] = []
+        deadline = time.monotonic() + ANSWER_MS / 1000
+        while self.answers == before:
+            assert time.monotonic() < deadline, seen
+            message = self.page.get_by_test_id("stChatMessageContent").nth(2 * before + 1)
+            text = message.inner_text() if message.count() else ""
+            if text and (not seen or text != seen[-1]):
+                seen.append(text)
+            self.page.wait_for_timeout(20)
+        self.settle()
+        return seen
+
+    def open_source(self, words: str) -> None:
+        self.page.get_by_role("button", name=words).first.click()
+        self.page.get_by_test_id("stDialog").wait_for(timeout=20_000)
+        self.settle()
+
+    def settle(self) -> None:
+        """Waits until the script has run and its pictures are drawn."""
+        self.page.wait_for_function("!document.querySelector('[data-testid=stApp][data-test-script-state=running]')", timeout=30_000)
+        self.page.wait_for_timeout(700)
+
+
+def ingest(folder: Path, store: Path) -> None:
+    """Makes a store of a course folder, as a user does."""
+    subprocess.run(
+        [sys.executable, "-m", "ingest", str(folder), "--store", str(store)], cwd=ROOT, check=True, capture_output=True, timeout=300
+    )
+
+
+@contextmanager
+def running_app(store: Path, **settings: str) -> Iterator[str]:
+    """The app's address while it runs; `settings` are environment variables."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "LECTERN_STORE": str(store), **settings}
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_until_up(url, process)
+            yield url
+        except BaseException:
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace"))
+            raise
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"streamlit ended with {process.returncode}"
+        try:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise TimeoutError(f"the app did not answer within {START_S} s")
+
+
+@contextmanager
+def browser_visit(width: int = 1280, height: int = 900, dark: bool = False) -> Iterator[Visit]:
+    """A new browser with one page."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        try:
+            page = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light").new_page()
+            visit = Visit(page)
+            page.on("request", lambda request: visit.hosts.add(urlsplit(request.url).hostname or ""))
+            page.on("websocket", lambda websocket: visit.hosts.add(urlsplit(websocket.url).hostname or ""))
+            page.on("console", lambda message: visit.complaints.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+            yield visit
+        finally:
+            browser.close()

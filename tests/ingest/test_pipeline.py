@@ -1,0 +1,137 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import HashingEmbedder
+
+from ingest.pipeline import ingest_course
+from rag.config import Config
+from rag.errors import CorpusError, StoreBusy, StoreMismatch
+from rag.store import EmbedderStamp, Store
+from rag.types import Scope
+
+
+class OtherEmbedder(HashingEmbedder):
+    stamp = EmbedderStamp("other", "2", 256)
+
+
+class FailingEmbedder(HashingEmbedder):
+    def embed_documents(self, texts: object) -> np.ndarray:
+        raise MemoryError
+
+
+@pytest.fixture
+def config(store: Store) -> Config:
+    return Config(store=store.directory)
+
+
+def sources(store: Store) -> list[str]:
+    return [document.source for document in store.documents("optics")]
+
+
+def test_first_run_then_a_second_that_changes_nothing(course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config) -> None:
+    first = ingest_course(course_folder, store, embedder, config)
+    assert first.files == {"new": 2, "changed": 0, "unchanged": 0, "renamed": 0, "removed": 0, "set_aside": 0}
+    assert first.embedded == first.chunks == 4
+    assert sum(first.seconds.values()) == pytest.approx(2 * first.seconds["total"])
+    ids = store.chunk_ids(Scope("optics")).tolist()
+    second = ingest_course(course_folder, store, embedder, config)
+    assert second.files["unchanged"] == 2
+    assert (second.embedded, second.tokens, second.chunks, second.generation) == (0, 0, 4, first.generation)
+    assert store.chunk_ids(Scope("optics")).tolist() == ids
+
+
+def test_changed_renamed_and_removed_files(course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config) -> None:
+    ingest_course(course_folder, store, embedder, config)
+    (course_folder / "notes" / "week02-lenses.md").rename(course_folder / "lenses.md")
+    (course_folder / "syllabus.md").write_text("# Optics\n\nOnly this now.\n")
+    report = ingest_course(course_folder, store, embedder, config)
+    assert (report.files["renamed"], report.files["changed"], report.embedded) == (1, 1, 1)
+    assert sources(store) == ["lenses.md", "syllabus.md"]
+    (course_folder / "lenses.md").unlink()
+    assert ingest_course(course_folder, store, embedder, config).files["removed"] == 1
+    assert sources(store) == ["syllabus.md"]
+    assert store.search_text('"aberration"', Scope("optics"), 5) == []
+
+
+def test_a_file_that_cannot_be_read_is_set_aside_and_the_rest_goes_on(
+    course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config
+) -> None:
+    (course_folder / "broken.pdf").write_bytes(b"%PDF-1.4 nothing")
+    (course_folder / "movie.mp4").write_bytes(b"\x00\x01")
+    report = ingest_course(course_folder, store, embedder, config)
+    assert [file["source"] for file in report.set_aside] == ["broken.pdf", "movie.mp4"]
+    assert all(file["reason"] for file in report.set_aside)
+    assert len(sources(store)) == 2
+    again = ingest_course(course_folder, store, embedder, config)
+    assert (again.files["unchanged"], again.files["set_aside"]) == (4, 2)
+    (course_folder / "broken.pdf").unlink()
+    (course_folder / "movie.mp4").rename(course_folder / "movie2.mp4")
+    final = ingest_course(course_folder, store, embedder, config)
+    assert [file["source"] for file in final.set_aside] == ["movie2.mp4"]
+
+
+def test_an_emptied_folder_is_an_error_and_nothing_is_lost(
+    course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config
+) -> None:
+    ingest_course(course_folder, store, embedder, config)
+    for file in course_folder.rglob("*.md"):
+        file.unlink()
+    with pytest.raises(CorpusError, match="holds no files"):
+        ingest_course(course_folder, store, embedder, config)
+    assert len(sources(store)) == 2
+
+
+def test_a_passage_that_moves_to_another_file_in_one_run_is_kept(
+    course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config
+) -> None:
+    (course_folder / "a.txt").write_text("The shared passage.")
+    (course_folder / "b.txt").write_text("Something else.")
+    ingest_course(course_folder, store, embedder, config)
+    (course_folder / "a.txt").write_text("Something else.")
+    (course_folder / "b.txt").write_text("The shared passage.")
+    ingest_course(course_folder, store, embedder, config)
+    assert store.document_text("optics", "b.txt") == "The shared passage."
+    ids, vectors, _ = store.vectors()
+    assert len(ids) == len(vectors) == store.course("optics").chunks
+
+
+def test_a_run_that_fails_leaves_the_old_state_and_the_next_completes(
+    course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config
+) -> None:
+    ingest_course(course_folder, store, embedder, config)
+    (course_folder / "syllabus.md").write_text("New words entirely.")
+    with pytest.raises(MemoryError):
+        ingest_course(course_folder, store, FailingEmbedder(), config)
+    assert "midterm" in store.document_text("optics", "syllabus.md")
+    assert not store.is_being_written()
+    ingest_course(course_folder, store, embedder, config)
+    assert "New words" in store.document_text("optics", "syllabus.md")
+
+
+def test_another_embedder_needs_a_rebuild_which_covers_every_course(
+    course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config
+) -> None:
+    ingest_course(course_folder, store, embedder, config)
+    ingest_course(course_folder, store, embedder, config, name="second")
+    with pytest.raises(StoreMismatch, match="was indexed with hashing .* run: python -m ingest --rebuild"):
+        ingest_course(course_folder, store, OtherEmbedder(), config)
+    ingest_course(course_folder, store, OtherEmbedder(), config, rebuild=True)
+    assert store.embedder() == OtherEmbedder.stamp
+    assert (store.course("optics").chunks, store.course("second").chunks) == (4, 4)
+    assert len(store.vectors()[0]) == 8
+    store.require_embedder(OtherEmbedder.stamp)
+
+
+def test_a_second_writer_is_told_at_once(course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config) -> None:
+    with store.writer_lock(), pytest.raises(StoreBusy, match="another ingest is writing"):
+        ingest_course(course_folder, Store(store.directory), embedder, config)
+
+
+def test_facts_become_columns_and_filters(course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config) -> None:
+    ingest_course(course_folder, store, embedder, config)
+    assert {document.source: (document.material, document.week) for document in store.documents("optics")} == {
+        "notes/week02-lenses.md": ("lecture notes", 2),
+        "syllabus.md": ("syllabus", None),
+    }
+    assert len(store.chunk_ids(Scope("optics", week=2))) == 2

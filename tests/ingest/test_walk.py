@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.walk import SourceFile, compare, course_folders, walk
+from rag.errors import CorpusError
+
+
+def test_walk_takes_files_in_order_and_leaves_out_what_is_hidden(course_folder: Path) -> None:
+    (course_folder / ".git").mkdir()
+    (course_folder / ".git" / "config").write_text("x")
+    (course_folder / ".hidden").write_text("x")
+    (course_folder / "course.toml").write_text("")
+    (course_folder / "questions.jsonl").write_text("{}")
+    files, refused = walk(course_folder)
+    assert [file.source for file in files] == ["notes/week02-lenses.md", "syllabus.md"]
+    assert refused == {}
+
+
+def test_symbolic_links_are_refused_not_followed(course_folder: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("x")
+    (course_folder / "link.txt").symlink_to(secret)
+    (course_folder / "linked").symlink_to(tmp_path)
+    files, refused = walk(course_folder)
+    assert len(files) == 2
+    assert set(refused) == {"link.txt", "linked"}
+    assert "symbolic link" in refused["link.txt"]
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="holds no files; put the course's materials there"):
+        walk(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "message"), [("none", "is missing"), ("file", "is not a folder")])
+def test_a_path_that_is_no_folder_is_an_error(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CorpusError, match=message):
+        course_folders(tmp_path / name)
+
+
+def test_a_collection_is_its_courses_and_a_course_is_itself(tmp_path: Path) -> None:
+    corpora = tmp_path / "corpora"
+    for course in ("b", "a", ".hidden"):
+        (corpora / course / "lectures").mkdir(parents=True)
+    assert course_folders(corpora) == [corpora / "a", corpora / "b"]
+    assert course_folders(corpora / "a") == [corpora / "a"]
+    assert course_folders(corpora, as_course=True) == [corpora]
+    other = tmp_path / "other"
+    (other / "c").mkdir(parents=True)
+    assert course_folders(other) == [other]
+    (other / "c" / "course.toml").write_text("")
+    assert course_folders(other) == [other / "c"]
+
+
+def file(source: str, sha256: str) -> SourceFile:
+    return SourceFile(source, Path(source), sha256)
+
+
+def test_compare_tells_new_changed_unchanged_renamed_and_removed() -> None:
+    known = {"same": "1", "changed": "2", "old-name": "3", "gone": "4"}
+    files = [file("same", "1"), file("changed", "22"), file("new-name", "3"), file("new", "5")]
+    changes = compare(files, known)
+    assert [f.source for f in changes.unchanged] == ["same"]
+    assert [f.source for f in changes.changed] == ["changed"]
+    assert {old: f.source for old, f in changes.renamed.items()} == {"old-name": "new-name"}
+    assert [f.source for f in changes.new] == ["new"]
+    assert changes.removed == ["gone"]
+
+
+STATE = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("123"))
+
+
+@given(known=STATE, now=STATE)
+def test_every_file_and_every_known_source_is_accounted_for_once(known: dict[str, str], now: dict[str, str]) -> None:
+    changes = compare([file(source, sha256) for source, sha256 in now.items()], known)
+    accounted = [f.source for f in (*changes.new, *changes.changed, *changes.unchanged, *changes.renamed.values())]
+    assert sorted(accounted) == sorted(now)
+    assert sorted([*changes.renamed, *changes.removed]) == sorted(set(known) - set(now))

@@ -1,0 +1,50 @@
+from rag import conversations
+from rag.answer import Engine, answer
+from rag.types import Scope, Turn
+from rag.wire import answer_from_json, answer_to_json
+
+
+def test_an_exchange_comes_back_whole(engine: Engine) -> None:
+    store = engine.searcher.store
+    answered = answer("How many points does a late day cost?", Scope("optics"), engine)
+    conversation = conversations.start(store, "optics", answered.question)
+    conversations.add_exchange(store, conversation.id, answered)
+    question, reply = conversations.messages(store, conversation.id)
+    assert (question.role, question.content, question.answer) == ("user", answered.question, None)
+    assert reply.answer is not None
+    assert reply.answer.sources == answered.sources
+    assert reply.answer.sentences == answered.sentences
+    assert reply.answer.latency.total == round(answered.latency.total, 3)
+    assert conversations.turns(store, conversation.id) == [Turn("user", answered.question), Turn("assistant", answered.text)]
+
+
+def test_conversations_are_listed_newest_first_found_and_deleted(engine: Engine) -> None:
+    store = engine.searcher.store
+    first = conversations.start(store, "optics", "One?")
+    second = conversations.start(store, "optics", "Two? " + "x" * 100)
+    conversations.start(store, "other", "Three?")
+    assert [one.id for one in conversations.list_conversations(store, "optics")] == [second.id, first.id]
+    assert len(second.title) == 60
+    conversations.delete(store, first.id)
+    assert conversations.find(store, first.id) is None
+    assert conversations.find(store, second.id) == second
+
+
+def test_the_json_form_of_an_answer_is_stable(engine: Engine) -> None:
+    value = answer_to_json(answer("How many points does a late day cost?", Scope("optics"), engine))
+    assert {
+        "question",
+        "standalone",
+        "answer",
+        "abstained",
+        "confidence",
+        "mode",
+        "sentences",
+        "sources",
+        "latency_ms",
+        "tokens",
+    } <= value.keys()
+    assert {"n", "source", "location", "quote", "text"} <= value["sources"][0].keys()
+    assert value["mode"] == "extractive"
+    assert value["sentences"][0]["support"] == "supported"
+    assert answer_to_json(answer_from_json(value)) == value

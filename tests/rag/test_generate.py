@@ -1,0 +1,137 @@
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import HumanMessage, SystemMessage
+
+from rag.answer import Engine, answer
+from rag.config import BUNDLED, NONE, Config
+from rag.errors import GeneratorUnavailable
+from rag.generate import TransformersChatModel, load_chat_model, until_stop
+from rag.models import find_generator
+from rag.types import Mode, Scope
+
+MESSAGES = [SystemMessage("Answer in one word."), HumanMessage("What is the capital of France?")]
+
+
+@pytest.mark.parametrize(
+    ("texts", "shown"),
+    [
+        (["a", "", "b"], ["a", "b"]),
+        (["one\nQ", "uestion: two", "three"], ["one\nQ"]),
+        (["one\nQuestion: two"], ["one"]),
+        (["\nQuestion:"], []),
+    ],
+)
+def test_until_stop(texts: list[str], shown: list[str]) -> None:
+    assert list(until_stop(texts, ["\nQuestion:"])) == shown
+
+
+@given(st.lists(st.text(alphabet="ab#", max_size=4), max_size=8))
+def test_until_stop_never_shows_a_whole_stop_string(texts: list[str]) -> None:
+    shown = "".join(until_stop(texts, ["#a#"]))
+    assert "#a#" not in shown
+    assert "".join(texts).startswith(shown)
+
+
+def test_no_generator_is_named_none() -> None:
+    assert load_chat_model(Config(generator=NONE)) is None
+
+
+def test_a_missing_generator_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(GeneratorUnavailable, match="there is no model folder"):
+        load_chat_model(Config(generator=str(tmp_path / "none")))
+    (tmp_path / "pickle").mkdir()
+    (tmp_path / "pickle" / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(GeneratorUnavailable, match=r"holds no \.safetensors file"):
+        load_chat_model(Config(generator=str(tmp_path / "pickle")))
+
+
+@pytest.fixture(scope="module")
+def bundled() -> TransformersChatModel:
+    model = load_chat_model(Config(max_new_tokens=24))
+    assert isinstance(model, TransformersChatModel)
+    return model
+
+
+@pytest.mark.models
+def test_the_bundled_model_answers_and_counts_its_tokens(bundled: TransformersChatModel) -> None:
+    message = bundled.invoke(MESSAGES)
+    assert "Paris" in message.text
+    assert message.usage_metadata is not None
+    assert message.usage_metadata["input_tokens"] > 10
+    assert 1 <= message.usage_metadata["output_tokens"] <= 24
+
+
+@pytest.mark.models
+def test_greedy_is_the_same_every_time_and_with_prompt_lookup(bundled: TransformersChatModel) -> None:
+    plain = TransformersChatModel(files=bundled.files, config=bundled.config.replace(prompt_lookup_tokens=0))
+    assert bundled.invoke(MESSAGES).text == bundled.invoke(MESSAGES).text == plain.invoke(MESSAGES).text
+
+
+@pytest.mark.models
+def test_leaving_the_stream_ends_the_work(bundled: TransformersChatModel) -> None:
+    long = TransformersChatModel(files=bundled.files, config=bundled.config.replace(max_new_tokens=2000))
+    stream = long.stream([HumanMessage("Count from one to one thousand in words.")])
+    assert next(stream).text
+    stream.close()  # type: ignore[attr-defined]
+    assert bundled.invoke(MESSAGES).text  # the lane is free again
+
+
+@pytest.mark.models
+def test_a_prompt_that_does_not_fit_is_refused(bundled: TransformersChatModel) -> None:
+    with pytest.raises(GeneratorUnavailable, match="lower context_tokens or max_new_tokens"):
+        bundled.invoke([HumanMessage("word " * 9000)])
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """`transformers serve` over the bundled generator, on a free port of this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(Path(sys.executable).parent / "transformers"), "serve", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, env=os.environ | {"HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_until_healthy(f"http://127.0.0.1:{port}/health", process)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(240):
+        assert process.poll() is None, "the server ended"
+        try:
+            if httpx.get(url).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.5)
+    pytest.fail("the server did not come up")
+
+
+@pytest.mark.models
+def test_an_openai_compatible_server_answers(server: str, engine: Engine) -> None:
+    config = engine.config.replace(base_url=server, generator=str(find_generator(BUNDLED).path), max_new_tokens=24, timeout_s=300.0)
+    remote = Engine(engine.searcher, load_chat_model(config), config)
+    answered = answer("How many points does a late day cost?", Scope("optics"), remote)
+    assert answered.notices == ()
+    assert "5 points" in answered.text
+    assert answered.latency.stages["decode"] > 0
+
+
+def test_a_server_that_is_not_there_is_announced_and_the_materials_answer(engine: Engine) -> None:
+    config = engine.config.replace(base_url="http://127.0.0.1:9/v1", generator="any")
+    answered = answer("How many points does a late day cost?", Scope("optics"), Engine(engine.searcher, load_chat_model(config), config))
+    assert answered.mode is Mode.EXTRACTIVE
+    assert "5 points" in answered.text
+    assert "the generator could not answer (OpenAIConnectionError" in answered.notices[0]

@@ -1,0 +1,35 @@
+"""What several tests share by import: places, and the pure-function embedder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rag.store import EmbedderStamp
+from rag.text import content_stems
+
+ROOT = Path(__file__).parent.parent
+SAMPLE_COURSE = ROOT / "corpora" / "llm-systems"
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+class HashingEmbedder:
+    """An `Embedder` that is a pure function of the words: each stem is one of 256 directions, so texts that share words are similar."""
+
+    stamp = EmbedderStamp("hashing", "1", 256)
+    device = "none"
+
+    def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([self.embed_query(text) for text in texts], np.float32).reshape(len(texts), 256)
+
+    def embed_query(self, text: str) -> np.ndarray:
+        vector = np.full(256, 1e-6, np.float32)
+        for word in content_stems(text):
+            vector[int(hashlib.sha256(word.encode()).hexdigest(), 16) % 256] += 1
+        return vector / np.linalg.norm(vector)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]

@@ -1,0 +1,93 @@
+"""Who may import whom, as docs/architecture.md draws it; read from the syntax, so that imports inside functions count too."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from support import ROOT
+
+ALLOWED = {
+    "types": set(),
+    "errors": set(),
+    "lane": set(),
+    "timing": {"types"},
+    "text": set(),
+    "config": {"errors"},
+    "understand": {"text", "types"},
+    "prompts": {"types"},
+    "pages": {"errors"},
+    "migrations": set(),
+    "models": {"config", "errors"},
+    "store": {"errors", "migrations", "types"},
+    "wire": {"types"},
+    "conversations": {"store", "types", "wire"},
+    "vectors": {"errors", "store"},
+    "embed": {"config", "lane", "models", "store"},
+    "retrieve": {"config", "embed", "errors", "models", "store", "text", "timing", "types", "understand", "vectors"},
+    "evidence": {"embed", "store", "text", "types"},
+    "ground": {"evidence", "text", "types"},
+    "generate": {"config", "errors", "lane", "models"},
+    "answer": {
+        "config", "errors", "evidence", "generate", "ground", "prompts", "retrieve", "text", "timing", "types", "understand",
+    },
+    "evaluate": {"errors", "types"},
+    "doctor": {"config", "errors", "models", "store", "vectors"},
+}  # fmt: skip
+INGEST_MAY_USE = {"types", "errors", "config", "models", "store", "vectors", "embed", "text", "timing", "pages"}
+HEAVY = {"torch", "transformers", "sentence_transformers", "faiss"}
+
+
+def imports(path: Path, at_run_time_only: bool = False) -> set[str]:
+    """Dotted names that a file imports."""
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    names: set[str] = set()
+    for node in tree.body if at_run_time_only else ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module in {"rag", "ingest", "ui"} else {node.module}
+    return names
+
+
+def own(names: set[str], package: str) -> set[str]:
+    return {name.split(".")[1] for name in names if name.startswith(f"{package}.")}
+
+
+def test_rag_imports_as_drawn() -> None:
+    modules = {path.stem: path for path in (ROOT / "rag").glob("*.py") if not path.stem.startswith("__")}
+    assert modules.keys() == ALLOWED.keys()
+    used = {name: own(imports(path), "rag") for name, path in modules.items()}
+    assert {name: found - ALLOWED[name] for name, found in used.items() if found - ALLOWED[name]} == {}
+
+
+def test_the_drawing_has_no_cycle() -> None:
+    done: set[str] = set()
+    while ready := {name for name, needs in ALLOWED.items() if name not in done and needs <= done}:
+        done |= ready
+    assert done == ALLOWED.keys()
+
+
+def test_rag_never_imports_ingest_or_the_pages_of_the_app() -> None:
+    for path in (ROOT / "rag").rglob("*.py"):
+        assert not {name for name in imports(path) if name.split(".")[0] in {"ingest", "ui", "streamlit"}}, path
+
+
+def test_ingest_uses_only_the_shared_core() -> None:
+    for path in (ROOT / "ingest").rglob("*.py"):
+        assert own(imports(path), "rag") <= INGEST_MAY_USE, path
+        assert "streamlit" not in imports(path), path
+
+
+def test_heavy_libraries_are_imported_only_when_they_are_used() -> None:
+    for folder in ("rag", "ingest", "ui"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert not {name.split(".")[0] for name in imports(path, at_run_time_only=True)} & HEAVY, path

@@ -1,0 +1,1 @@
+"""The pages. Streamlit lives here and in app.py alone."""

@@ -1,0 +1,255 @@
+"""The chat page: choose a course, ask, read the answer as it comes, open what it stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from typing import cast
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from rag import conversations
+from rag.answer import Draft, Engine, Event, Found, Written, stream_answer
+from rag.config import Config
+from rag.conversations import Conversation, Message
+from rag.errors import LecternError
+from rag.store import Course, Store
+from rag.types import Answer, Mode, Scope, Sentence, Source, Turn
+from ui import errors, latency, render, sources, state
+
+EXAMPLES = 3
+AVATARS = {"user": ":material/person:", "assistant": ":material/menu_book:"}
+
+
+def show_page() -> None:
+    """The whole page. Whatever goes wrong on purpose ends here, in words."""
+    try:
+        config = Config.load()
+        store = state.open_store(config)
+    except LecternError as e:
+        st.title("Lectern")
+        errors.show_error(e)
+        return
+    try:
+        _show(config, store)
+    except LecternError as e:
+        errors.show_error(e)
+    finally:
+        store.close()
+
+
+def _show(config: Config, store: Store) -> None:
+    courses = [course for course in store.courses() if course.chunks]
+    if not courses:
+        st.title("Lectern")
+        st.info("There is nothing to ask about yet. On the machine that runs Lectern, run `python -m ingest`, then reload this page.")
+        return
+    conversation = _conversation_in_url(store)
+    name = conversation.course if conversation else state.parameter(state.COURSE) or courses[0].name
+    engine_line = _show_sidebar(store, courses, name, conversation)
+    course = store.course(name)
+    st.header(render.label(course.title or course.name), anchor=False)
+    missing = state.parameter(state.CONVERSATION) is not None and conversation is None
+    if missing:
+        st.warning("That conversation has been deleted. You can start a new one below.")
+    messages = conversations.messages(store, conversation.id) if conversation else []
+    _show_messages(messages)
+    asked = st.chat_input("Ask about this course", key="question", max_chars=config.question_characters, submit_mode="stop")
+    question = asked or state.take_waiting_question()
+    place = st.container()
+    if not messages and question is None:
+        with place:
+            _show_welcome(store, course)
+    with place, st.spinner("Loading the models…"):
+        engine = state.load_engine(config)
+    engine_line.caption(describe_engine(engine))
+    if question:
+        with place:
+            _answer(question, course, engine, store, conversation)
+    sources.show_opened_source(store, course.name, _cited(messages))
+
+
+def _conversation_in_url(store: Store) -> Conversation | None:
+    wanted = state.parameter(state.CONVERSATION)
+    return conversations.find(store, wanted) if wanted else None
+
+
+def _cited(messages: Sequence[Message]) -> list[Source]:
+    return [source for message in messages if message.answer for source in message.answer.sources]
+
+
+# --- beside
+
+
+def _show_sidebar(store: Store, courses: Sequence[Course], name: str, conversation: Conversation | None) -> DeltaGenerator:
+    """Course, conversations, what answers; returns the place for the last, which is known once the models are loaded."""
+    with st.sidebar:
+        _choose_course(courses, name)
+        st.button("New conversation", icon=":material/edit_square:", key="new", width="stretch", on_click=state.go_to_course, args=(name,))
+        _list_conversations(store, name, conversation)
+        if conversation is not None:
+            _offer_deletion(store, conversation)
+        st.divider()
+        return st.empty()
+
+
+def _choose_course(courses: Sequence[Course], name: str) -> None:
+    by_name = {course.name: course for course in courses}
+    if name in by_name:
+        st.session_state["course"] = name
+    st.selectbox(
+        "Course",
+        list(by_name),
+        index=0 if name in by_name else None,
+        key="course",
+        format_func=lambda one: by_name[one].title or one,
+        placeholder="Choose a course",
+        on_change=_change_course,
+    )
+    if name in by_name:
+        course = by_name[name]
+        st.caption(f"{course.documents:,} documents · {course.chunks:,} passages")
+
+
+def _change_course() -> None:
+    if st.session_state["course"] is not None:
+        state.go_to_course(st.session_state["course"])
+
+
+def _list_conversations(store: Store, course: str, current: Conversation | None) -> None:
+    earlier = conversations.list_conversations(store, course)
+    if not earlier:
+        return
+    st.caption("Conversations")
+    with st.container(gap=None, key="conversations"):
+        for one in earlier:
+            st.button(
+                render.label(one.title),
+                key=f"conversation-{one.id}",
+                type="secondary" if current and one.id == current.id else "tertiary",
+                on_click=state.go_to_conversation,
+                args=(course, one.id),
+                width="stretch",
+            )
+
+
+def _offer_deletion(store: Store, conversation: Conversation) -> None:
+    with st.popover("Delete this conversation", icon=":material/delete:", width="stretch"):
+        st.write("Its questions and answers will be gone.")
+        st.button("Delete it", key="delete", type="primary", on_click=_delete, args=(store, conversation))
+
+
+def _delete(store: Store, conversation: Conversation) -> None:
+    conversations.delete(store, conversation.id)
+    state.go_to_course(conversation.course)
+
+
+def describe_engine(engine: Engine) -> str:
+    """What answers, in one line."""
+    if engine.chat_model is None:
+        return "No generator is loaded: answers are quoted from the materials."
+    name = "SmolLM2, on this machine" if engine.config.generator == "bundled" else engine.config.generator
+    return f"Answers are written by {render.label(name)} and checked against the materials. It can be wrong: open the sources."
+
+
+# --- the conversation
+
+
+def _show_welcome(store: Store, course: Course) -> None:
+    """What the page is for, and a few questions to begin with."""
+    st.markdown(
+        "Ask about the lectures, labs, assignments or rules. Every sentence of an answer carries the number of the passage it stands on; "
+        "open it to see the very page. When the materials do not say, Lectern says so."
+    )
+    with st.container(horizontal=True, key="examples"):
+        for number, question in enumerate(example_questions([document.title for document in store.documents(course.name)])):
+            st.button(render.label(question), key=f"example-{number}", on_click=state.wait_for_answer, args=(question,))
+
+
+def example_questions(titles: Sequence[str]) -> list[str]:
+    """Questions made of titles, spread over the course: `Lecture 2: Tokenization` becomes `Explain “Tokenization”.`"""
+    named = [title for title in titles if ":" in title]
+    topics = list(dict.fromkeys(title.rsplit(":", 1)[-1].strip() for title in (named if len(named) >= EXAMPLES else titles)))
+    count = min(EXAMPLES, len(topics))
+    return [f"Explain “{topics[(2 * index + 1) * len(topics) // (2 * count)]}”." for index in range(count)]
+
+
+def _show_messages(messages: Sequence[Message]) -> None:
+    for number, message in enumerate(messages):
+        with _bubble(message.role):
+            if message.answer is None:
+                st.markdown(render.rich(message.content))
+            else:
+                _show_body(message.answer)
+                _show_foundation(message.answer, str(number))
+
+
+def _bubble(role: str) -> DeltaGenerator:
+    return st.chat_message(role, avatar=AVATARS[role])
+
+
+def _show_body(answer: Answer) -> None:
+    """The words of a finished answer."""
+    if answer.abstained:
+        st.info(render.rich(answer.text), icon=":material/info:")
+    else:
+        st.markdown(render.sentences(answer.sentences, answer.mode))
+
+
+def _show_foundation(answer: Answer, key: str) -> None:
+    """What stands under an answer: its kind, notices, sources and how long it took."""
+    if answer.mode is Mode.EXTRACTIVE and not answer.abstained:
+        st.caption("Quoted from the materials")
+    for notice in answer.notices:
+        st.caption(render.label(notice, 300))
+    if answer.sources:
+        with st.container(border=True, gap="xsmall", key=f"sources-{key}"):
+            st.markdown("**Nearest passages**" if answer.abstained else "**Sources**")
+            sources.show_sources(answer.sources, key)
+    latency.show_latency(answer.latency, answer.completion_tokens, key)
+
+
+def _answer(question: str, course: Course, engine: Engine, store: Store, conversation: Conversation | None) -> None:
+    """Answers on the page while it is written, then keeps the exchange. Stopping the script closes the stream, and nothing is kept."""
+    with _bubble("user"):
+        st.markdown(render.rich(question))
+    history = conversations.turns(store, conversation.id) if conversation else []
+    with _bubble("assistant"):
+        try:
+            answer = _stream(question, Scope(course.name), engine, history)
+        finally:
+            engine.searcher.store.close()
+    conversation = conversation or conversations.start(store, course.name, question)
+    conversations.add_exchange(store, conversation.id, answer)
+    state.go_to_conversation(course.name, conversation.id)
+    st.rerun()
+
+
+def _stream(question: str, scope: Scope, engine: Engine, history: Sequence[Turn]) -> Answer:
+    """Shows an answer growing in one place, and returns it."""
+    text, status = st.empty(), st.empty()
+    status.caption("Searching the materials…")
+    written: tuple[Sentence, ...] = ()
+    events = stream_answer(question, scope, engine, history)
+    with closing(cast("Generator[Event]", events)):
+        for event in events:
+            match event:
+                case Found(hits):
+                    read = [hit.passage.source for hit in hits[: engine.config.sources]]
+                    status.caption(reading(read))
+                case Draft(draft):
+                    text.markdown(render.sentences(written, Mode.GENERATED, draft))
+                case Written(sentences):
+                    written = sentences
+                    text.markdown(render.sentences(written, Mode.GENERATED))
+                case Answer():
+                    status.empty()
+                    return event
+    raise AssertionError("the stream ended without an answer")
+
+
+def reading(read: Sequence[str]) -> str:
+    """`Reading 4 passages: a.pdf, b.md`."""
+    names = ", ".join(dict.fromkeys(read))
+    return f"Reading {len(read)} passage{'' if len(read) == 1 else 's'}: {render.label(names)}" if read else "Reading…"

@@ -1,0 +1,39 @@
+"""Errors in a reader's words: what happened and who can do what. The exact message, which may name paths, goes to the server's log."""
+
+from __future__ import annotations
+
+import logging
+
+import streamlit as st
+
+from rag.errors import ConfigError, LecternError, ModelError, QuestionError, StoreBusy, StoreMismatch, StoreMissing, UnknownCourse
+from ui import render
+
+_LOG = logging.getLogger("lectern.ui")
+
+_WORDS: dict[type[LecternError], str] = {
+    StoreMissing: "There is no course here yet. On the machine that runs Lectern, run `python -m ingest`, then reload this page.",
+    StoreMismatch: "The course was indexed with other settings than this page uses. Its keeper should run `python -m ingest --rebuild`.",
+    StoreBusy: "The course is being updated just now. Wait a moment and try again.",
+    UnknownCourse: "This link leads to a course that is not here. Choose one on the left.",
+    ConfigError: "Lectern is not set up correctly. Whoever runs it finds the reason in its log.",
+    ModelError: "A model could not be loaded. Whoever runs Lectern can find out why with `python -m rag doctor`.",
+}
+_OTHERWISE = "The course materials cannot be read right now. Whoever runs Lectern finds the reason in its log."
+
+
+def explain(error: LecternError) -> str:
+    """What a reader is told, as Markdown: never a path, never a traceback."""
+    if isinstance(error, QuestionError):
+        return render.rich(f"{str(error)[:1].upper()}{str(error)[1:]}.")
+    return next((words for kind, words in _WORDS.items() if isinstance(error, kind)), _OTHERWISE)
+
+
+def show_error(error: LecternError) -> None:
+    """The error on the page, and its exact message in the log."""
+    log(error)
+    st.error(explain(error))
+
+
+def log(error: LecternError) -> None:
+    _LOG.warning("%s: %s", type(error).__name__, error)

@@ -1,0 +1,59 @@
+"""What outlives one run of the page: the store and the engine for all visitors, the URL and a waiting question for one.
+
+The URL says where a visitor is (`course`, `conversation`, `source`), so that a reload or a shared link shows the same.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from rag.answer import Engine
+from rag.config import Config
+from rag.store import Store
+
+COURSE = "course"
+CONVERSATION = "conversation"
+SOURCE = "source"
+_WAITING = "waiting_question"
+
+
+@st.cache_resource(show_spinner=False)
+def open_store(config: Config) -> Store:
+    """The catalogue, without any model."""
+    return Store.open(config.store)
+
+
+@st.cache_resource(show_spinner=False)
+def load_engine(config: Config) -> Engine:
+    """The models and the index; takes seconds the first time."""
+    return Engine.from_config(config)
+
+
+def parameter(name: str) -> str | None:
+    return st.query_params.get(name)
+
+
+def go_to_course(course: str) -> None:
+    st.query_params.from_dict({COURSE: course})
+
+
+def go_to_conversation(course: str, conversation_id: str) -> None:
+    st.query_params.from_dict({COURSE: course, CONVERSATION: conversation_id})
+
+
+def open_source(chunk_id: int, number: int) -> None:
+    """Opens a passage for the words that citation `number` rests on."""
+    st.query_params[SOURCE] = f"{chunk_id}.{number}"
+
+
+def close_source() -> None:
+    st.query_params.pop(SOURCE, None)
+
+
+def wait_for_answer(question: str) -> None:
+    """Keeps a question for the coming run of the page: an example was clicked."""
+    st.session_state[_WAITING] = question
+
+
+def take_waiting_question() -> str | None:
+    return st.session_state.pop(_WAITING, None)
