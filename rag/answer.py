@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import cast
 
-import openai
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 
 from rag.config import Config
 from rag.errors import GeneratorUnavailable
 from rag.evidence import Evidence, confidence, select_evidence, word_weights
-from rag.generate import load_chat_model
+from rag.generate import load_chat_model, stream_chat
 from rag.ground import Grounding, ground, stable_prefix, without_markers
 from rag.prompts import REFUSAL, STOP, build_messages
 from rag.retrieve import Searcher, check_question
@@ -119,10 +117,10 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
     if engine.chat_model is not None:
         try:
             yield from _generate(draft, evidence, engine, history, watch)
-        except (GeneratorUnavailable, openai.OpenAIError) as e:
+        except GeneratorUnavailable as e:
             # The reader is told what happened; addresses and paths are for the log.
             _LOG.warning("the generator could not answer: %s", e)
-            draft.notices.append(f"the generator could not answer ({type(e).__name__}); these are the materials' own words")
+            draft.notices.append("the generator could not answer; these are the materials' own words")
             draft.sentences.clear()
     with watch.stage("ground"):
         _add_evidence(draft, evidence)
@@ -196,8 +194,7 @@ def _generate(
         messages = build_messages(draft.question, _prompt_sources(evidence, engine), history)
     draft.mode = Mode.GENERATED
     unfinished = ""
-    # LangChain types the stream as an iterator; it is a generator, and closing it is what ends the model's work.
-    with closing(cast("Generator[AIMessageChunk]", engine.chat_model.stream(messages, stop=STOP))) as chunks:
+    with closing(stream_chat(engine.chat_model, messages, STOP)) as chunks:
         for chunk in _timed(chunks, watch):
             _count_tokens(draft, chunk)
             with watch.stage("ground"):

@@ -11,9 +11,9 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -64,6 +64,25 @@ def _remote_model(config: Config) -> BaseChatModel:
         # Not part of the OpenAI API; vLLM and llama.cpp take them. Sent only when they are asked for, as strict servers refuse them.
         extra_body={name: value for name, value in sampling.items() if value != defaults[name]} or None,
     )
+
+
+def stream_chat(model: BaseChatModel, messages: list[BaseMessage], stop: list[str]) -> Generator[AIMessageChunk]:
+    """The answer as it is generated. Closing the stream ends the model's work.
+
+    Raises:
+        GeneratorUnavailable: the model failed, or its server cannot be reached or refused.
+    """
+    # LangChain types the stream as an iterator; it is a generator, and only that can be closed.
+    chunks = cast("Generator[AIMessageChunk]", model.stream(messages, stop=stop))
+    if isinstance(model, TransformersChatModel):
+        yield from chunks
+        return
+    from openai import OpenAIError
+
+    try:
+        yield from chunks
+    except OpenAIError as e:
+        raise GeneratorUnavailable(f"the server of the generator did not answer ({type(e).__name__}): {e}") from e
 
 
 class TransformersChatModel(BaseChatModel):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from pytest_socket import socket_allow_hosts
-from support import SAMPLE_COURSE, HashingEmbedder
 
 from ingest.pipeline import ingest_course
 from rag.answer import Engine
@@ -15,6 +14,7 @@ from rag.config import NONE, Config
 from rag.embed import SentenceTransformerEmbedder
 from rag.retrieve import Searcher
 from rag.store import Store
+from support import SAMPLE_COURSE, HashingEmbedder
 
 
 @pytest.fixture(autouse=True)

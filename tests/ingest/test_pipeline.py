@@ -2,13 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import HashingEmbedder
 
 from ingest.pipeline import ingest_course
 from rag.config import Config
 from rag.errors import CorpusError, StoreBusy, StoreMismatch
 from rag.store import EmbedderStamp, Store
 from rag.types import Scope
+from support import HashingEmbedder
 
 
 class OtherEmbedder(HashingEmbedder):

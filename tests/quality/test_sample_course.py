@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from support import SAMPLE_COURSE
 
 from ingest.readers import read_document
 from rag.answer import Engine, answer
@@ -11,6 +10,7 @@ from rag.config import Config
 from rag.evaluate import Golden, evaluate, read_questions
 from rag.types import Mode, Scope, Support
 from rag.understand import make_standalone
+from support import SAMPLE_COURSE
 
 pytestmark = pytest.mark.models
 COURSE = Scope("llm-systems")

@@ -80,7 +80,7 @@ def test_a_failing_generator_is_announced_and_the_answer_comes_all_the_same(engi
     answered = answer(QUESTION, OPTICS, replace(engine, chat_model=FailingChatModel()))
     assert answered.mode is Mode.EXTRACTIVE
     assert "5 points" in answered.text
-    assert answered.notices == ("the generator could not answer (GeneratorUnavailable); these are the materials' own words",)
+    assert answered.notices == ("the generator could not answer; these are the materials' own words",)
 
 
 def test_weak_evidence_is_a_refusal_with_the_nearest_passages(engine: Engine) -> None:

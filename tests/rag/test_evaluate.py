@@ -4,13 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import SHARED_DATA
 
 from rag.answer import Engine, answer
 from rag.errors import LecternError
 from rag.evaluate import Golden, auroc, coverage, evaluate, figure, judge_answer, judge_hits, read_questions, token_f1
 from rag.types import Chunk, Hit, Location, LocationKind, Passage, Scope
 from rag.wire import answer_to_json, hit_to_json
+from support import SHARED_DATA
 
 QUOTE = "a b c d e f"  # two 5-grams
 

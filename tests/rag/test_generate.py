@@ -129,9 +129,10 @@ def test_an_openai_compatible_server_answers(server: str, engine: Engine) -> Non
     assert answered.latency.stages["decode"] > 0
 
 
-def test_a_server_that_is_not_there_is_announced_and_the_materials_answer(engine: Engine) -> None:
+def test_a_server_that_is_not_there_is_announced_and_the_materials_answer(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     config = engine.config.replace(base_url="http://127.0.0.1:9/v1", generator="any")
     answered = answer("How many points does a late day cost?", Scope("optics"), Engine(engine.searcher, load_chat_model(config), config))
     assert answered.mode is Mode.EXTRACTIVE
     assert "5 points" in answered.text
-    assert "the generator could not answer (OpenAIConnectionError" in answered.notices[0]
+    assert answered.notices == ("the generator could not answer; these are the materials' own words",)
+    assert "OpenAIConnectionError" in caplog.text
