@@ -80,7 +80,7 @@ def _summary(report: IngestReport) -> str:
     lines = [
         f"{report.course}: {counted or 'nothing to do'}",
         f"  {report.pages:,} pages, {report.chunks:,} chunks; "
-        f"embedded {report.embedded:,} chunks, {report.tokens:,} tokens{speed} on {report.device}",
+        f"embedded {report.embedded:,} chunks, {report.tokens:,} tokens{speed}" + (f" on {report.device}" if report.device else ""),
         f"  {seconds['total']:.2f} s: {stages}; generation {report.generation}",
     ]
     lines += [f"  note: {notice['source']}: {notice['notice']}" for notice in report.notices]

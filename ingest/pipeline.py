@@ -89,32 +89,42 @@ def ingest_course(
         with watch.stage("walk"):
             course = read_course_facts(folder, name)
             files, refused = walk(folder)
-        with watch.stage("load"):
-            stamp, device = embedder.stamp, embedder.device
-        if rebuild:
-            with watch.stage("embed"):
-                reembed(store, embedder)
-        store.stamp_embedder(stamp)
+        _settle_embedder(store, embedder, rebuild, watch)
         store.save_course(course.name, course.title, folder)
-
-        report = IngestReport(course.name, device=device)
+        report = IngestReport(course.name)
         to_read = _sync(store, course, files, refused, report, rebuild)
+        if to_read:
+            with watch.stage("load"):
+                report.device = embedder.device
         done = 0
         for group in _groups(_prepare(to_read, store, course, embedder, config, report, watch)):
-            _embed_and_save(group, store, course.name, embedder, stamp, report, watch)
+            _embed_and_save(group, store, course.name, embedder, report, watch)
             done += len(group)
             progress(done, len(to_read), group[-1].file.source)
 
-        _add_up(store, course.name, report)
         with watch.stage("publish"):
             current = store.generation()
             if current is None or current.revision != store.revision():
                 store.drop_unused_vectors()
                 current = publish(store)
+        _add_up(store, course.name, report)
         report.generation = current.number
         report.seconds = watch.seconds()
         store.save_run(course.name, report.to_json())
     return report
+
+
+def _settle_embedder(store: Store, embedder: Embedder, rebuild: bool, watch: Stopwatch) -> None:
+    """Makes sure that the store's vectors are this embedder's. A store that has them already does not need the model loaded."""
+    known = store.embedder()
+    if known is not None and (known.id, known.revision) == embedder.identity:
+        return
+    with watch.stage("load"):
+        stamp = embedder.stamp
+    if rebuild:
+        with watch.stage("embed"):
+            reembed(store, embedder)
+    store.stamp_embedder(stamp)
 
 
 def reembed(store: Store, embedder: Embedder) -> None:
@@ -204,9 +214,7 @@ def _groups(prepared: Iterable[_Prepared]) -> Iterator[list[_Prepared]]:
         yield group
 
 
-def _embed_and_save(
-    group: list[_Prepared], store: Store, course: str, embedder: Embedder, stamp: EmbedderStamp, report: IngestReport, watch: Stopwatch
-) -> None:
+def _embed_and_save(group: list[_Prepared], store: Store, course: str, embedder: Embedder, report: IngestReport, watch: Stopwatch) -> None:
     with watch.stage("embed"):
         missing = store.missing_vectors([key for prepared in group for key in prepared.keys])
         texts = {

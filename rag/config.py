@@ -33,7 +33,7 @@ class Config:
     embedder: str = BUNDLED
     """`bundled`, a folder, or a sentence-transformers hub id."""
     embedding_batch: int = 32
-    chunk_tokens: int = 160
+    chunk_tokens: int = 200
     """Longest passage in word pieces of the embedder, its titles and headings not counted."""
 
     hits: int = 10

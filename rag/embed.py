@@ -22,6 +22,11 @@ class Embedder(Protocol):
     """What the rest of Lectern needs of an embedding model; the seam where tests put a pure function."""
 
     @property
+    def identity(self) -> tuple[str, str]:
+        """Id and revision, known without loading the model."""
+        ...
+
+    @property
     def stamp(self) -> EmbedderStamp: ...
 
     @property
@@ -56,9 +61,13 @@ class SentenceTransformerEmbedder:
         return load_embedder(self._files, self._config)
 
     @property
+    def identity(self) -> tuple[str, str]:
+        return self._files.id, self._files.revision
+
+    @property
     def stamp(self) -> EmbedderStamp:
         dimension = self.model.get_embedding_dimension()
-        return EmbedderStamp(self._files.id, self._files.revision, int(dimension or 0))
+        return EmbedderStamp(*self.identity, int(dimension or 0))
 
     @property
     def device(self) -> str:

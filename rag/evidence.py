@@ -102,7 +102,7 @@ def statement_spans(text: str) -> Iterator[tuple[int, int]]:
         yield pending, last_end
 
 
-CONFIDENCE_WEIGHTS = (-2.511, 1.643, 3.052)
+CONFIDENCE_WEIGHTS = (-2.33, 1.712, 2.669)
 """Intercept, then a weight for each of `confidence_features`; printed by scripts/fit_confidence.py (quality: docs/experiments.md)."""
 
 

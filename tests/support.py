@@ -19,6 +19,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 class HashingEmbedder:
     """An `Embedder` that is a pure function of the words: each stem is one of 256 directions, so texts that share words are similar."""
 
+    identity = ("hashing", "1")
     stamp = EmbedderStamp("hashing", "1", 256)
     device = "none"
 

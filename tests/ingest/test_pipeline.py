@@ -12,6 +12,7 @@ from support import HashingEmbedder
 
 
 class OtherEmbedder(HashingEmbedder):
+    identity = ("other", "2")
     stamp = EmbedderStamp("other", "2", 256)
 
 
