@@ -56,4 +56,4 @@ course: .venv/installed
 	$(BIN)/python scripts/sample_course/build.py
 
 clean:
-	rm -rf .venv .lectern
+	rm -rf .venv  # not .lectern: it holds the conversations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         reports = _ingest(options)
-    except LecternError as e:
-        print(f"error: {e}", file=sys.stderr)
+    except (LecternError, sqlite3.Error) as e:
+        print(f"error: {e}" + ("; run: python -m rag doctor" if isinstance(e, sqlite3.Error) else ""), file=sys.stderr)
         return 1
     for report in reports:
         print(json.dumps(report.to_json(), ensure_ascii=False) if options.json else _summary(report))

@@ -54,10 +54,13 @@ def read_course_facts(folder: Path, name: str | None = None) -> CourseFacts:
             content = tomllib.loads(file.read_text("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
             raise CorpusError(f"{file} is not valid TOML: {e}; correct it, then run this again") from e
-    course = content.get("course", {})
-    chosen = name or course.get("name") or folder.resolve().name
-    rules = tuple((material["path"], _rule(material, file)) for material in content.get("material", []) if "path" in material)
-    return CourseFacts(chosen, course.get("title") or chosen, rules)
+    course, materials = content.get("course", {}), content.get("material", [])
+    if not isinstance(course, dict) or not isinstance(materials, list) or not all("path" in material for material in materials):
+        raise CorpusError(f"{file} is not as expected: a table [course], and tables [[material]] each with a path")
+    chosen = str(name or course.get("name") or folder.resolve().name)
+    return CourseFacts(
+        chosen, str(course.get("title") or chosen), tuple((material["path"], _rule(material, file)) for material in materials)
+    )
 
 
 def facts_of_file(source: str, course: CourseFacts, stated: Mapping[str, str]) -> dict[str, str]:
@@ -84,7 +87,7 @@ def _cleaned(facts: Mapping[str, str], strict: bool = False) -> dict[str, str]:
     if material := facts.get("material") or facts.get("type"):
         cleaned["material"] = material.lower()
     if week := facts.get("week") or facts.get("lecture"):
-        if week.strip().isdecimal():
+        if re.fullmatch(r"\d{1,3}", week.strip()):
             cleaned["week"] = week.strip()
         elif strict:
             raise ValueError(f"has week {week!r}; expected a number")

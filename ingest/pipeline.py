@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ import numpy as np
 
 from ingest.chunk import chunk_document, embedded_text
 from ingest.facts import CourseFacts, facts_of_file, read_course_facts
-from ingest.readers import read_document
+from ingest.readers import READERS_VERSION, read_document
 from ingest.walk import SourceFile, compare, walk
 from rag.config import Config
 from rag.embed import Embedder
-from rag.errors import UnreadableDocument
+from rag.errors import CorpusError, UnreadableDocument
 from rag.store import EmbedderStamp, NewDocument, Store
 from rag.timing import Stopwatch
 from rag.types import Chunk, Document
@@ -80,7 +80,7 @@ def ingest_course(
     """Brings the store up to date with a course folder.
 
     Raises:
-        CorpusError: the folder holds nothing; what the store has of the course stays.
+        CorpusError: the folder holds nothing, cannot be listed, or is not the one the course came from; what the store has stays.
         StoreMismatch: the store's vectors are another embedder's, and `rebuild` was not asked for.
         StoreBusy: another process is writing.
     """
@@ -88,7 +88,9 @@ def ingest_course(
     with store.writer_lock():
         with watch.stage("walk"):
             course = read_course_facts(folder, name)
+            _require_same_folder(store, course.name, folder, rebuild)
             files, refused = walk(folder)
+            files = [replace(file, recipe=_recipe(file.source, course, config)) for file in files]
         _settle_embedder(store, embedder, rebuild, watch)
         store.save_course(course.name, course.title, folder)
         report = IngestReport(course.name)
@@ -112,6 +114,16 @@ def ingest_course(
         report.seconds = watch.seconds()
         store.save_run(course.name, report.to_json())
     return report
+
+
+def _require_same_folder(store: Store, course: str, folder: Path, rebuild: bool) -> None:
+    """Raises CorpusError when the course was ingested from another folder that is still there: one would remove the other's documents."""
+    known = store.course_folder(course)
+    if known is not None and known != folder.resolve() and known.is_dir() and not rebuild:
+        raise CorpusError(
+            f"the course {course} was ingested from {known}, not from {folder}; give this one another name with --course, "
+            "or let it take the other's place with --rebuild"
+        )
 
 
 def _settle_embedder(store: Store, embedder: Embedder, rebuild: bool, watch: Stopwatch) -> None:
@@ -142,22 +154,29 @@ def vector_key(stamp: EmbedderStamp, text: str) -> str:
     return hashlib.sha256(f"{stamp.id}\0{stamp.revision}\0{text}".encode()).hexdigest()
 
 
+def _recipe(source: str, course: CourseFacts, config: Config) -> str:
+    """Names everything besides a file's bytes that decides what becomes of it: its format and facts, the chunk size, the readers."""
+    parts = (Path(source).suffix.lower(), sorted(facts_of_file(source, course, {}).items()), config.chunk_tokens, READERS_VERSION)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
 def _sync(
     store: Store, course: CourseFacts, files: list[SourceFile], refused: dict[str, str], report: IngestReport, rebuild: bool
 ) -> list[SourceFile]:
     """Applies renames and removals, notes what was refused, and returns the files that must be read."""
-    known = {document.source: document.sha256 for document in store.documents(course.name)}
-    known |= {source: sha256 for source, (sha256, _) in store.set_aside(course.name).items()}
-    changes = compare(files, known)
-    renamed_set_aside = store.set_aside(course.name).keys() & changes.renamed.keys()
+    set_aside = store.set_aside(course.name)
+    known = {document.source: f"{document.sha256} {document.recipe}" for document in store.documents(course.name)}
+    known |= {source: f"{sha256} {recipe}" for source, (sha256, recipe, _) in set_aside.items()}
+    changes = compare(files, {source: state for source, state in known.items() if source not in refused})
+    renamed_set_aside = set_aside.keys() & changes.renamed.keys()
     for old, file in changes.renamed.items():
         if old not in renamed_set_aside:
             store.rename_document(course.name, old, file.source)
-    removed = [*(source for source in changes.removed if source not in refused), *renamed_set_aside]
-    if removed:
+    if removed := [*changes.removed, *renamed_set_aside]:
         store.remove_documents(course.name, removed)
     for source, reason in refused.items():
-        store.save_set_aside(course.name, source, "", reason)
+        if set_aside.get(source) != ("", "", reason):
+            store.save_set_aside(course.name, source, "", "", reason)
     report.files |= {
         "new": len(changes.new),
         "changed": len(changes.changed),
@@ -183,7 +202,7 @@ def _prepare(
             with watch.stage("read"):
                 document = read_document(_bytes(file), file.source)
         except UnreadableDocument as e:
-            store.save_set_aside(course.name, file.source, file.sha256, str(e))
+            store.save_set_aside(course.name, file.source, file.sha256, file.recipe, str(e))
             continue
         report.notices += [{"source": file.source, "notice": notice} for notice in document.notices]
         with watch.stage("chunk"):
@@ -231,6 +250,7 @@ def _embed_and_save(group: list[_Prepared], store: Store, course: str, embedder:
             document = NewDocument(
                 source=prepared.file.source,
                 sha256=prepared.file.sha256,
+                recipe=prepared.file.recipe,
                 format=Path(prepared.file.source).suffix.lstrip(".").lower(),
                 title=prepared.document.title,
                 pages=prepared.document.pages,
@@ -251,7 +271,7 @@ def _embed(texts: dict[str, str], embedder: Embedder) -> dict[str, np.ndarray]:
 
 def _add_up(store: Store, course: str, report: IngestReport) -> None:
     """The totals of the course as it now stands."""
-    report.set_aside = [{"source": source, "reason": reason} for source, (_, reason) in sorted(store.set_aside(course).items())]
+    report.set_aside = [{"source": source, "reason": reason} for source, (_, _, reason) in sorted(store.set_aside(course).items())]
     report.files["set_aside"] = len(report.set_aside)
     report.pages = sum(document.pages for document in store.documents(course))
     report.chunks = store.course(course).chunks

@@ -17,11 +17,19 @@ NOT_MATERIAL = frozenset({COURSE_FILE, "questions.jsonl"})
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file of a course: `source` is its path below the course folder, with forward slashes."""
+    """A file of a course: `source` is its path below the course folder, with forward slashes.
+
+    `recipe` names how it is to be read and cut; a file whose recipe has changed counts as changed.
+    """
 
     source: str
     path: Path
     sha256: str
+    recipe: str = ""
+
+    @property
+    def state(self) -> str:
+        return f"{self.sha256} {self.recipe}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +71,15 @@ def walk(folder: Path) -> tuple[list[SourceFile], dict[str, str]]:
     Hidden files and folders are skipped. Symbolic links are not followed: they could lead out of the course.
 
     Raises:
-        CorpusError: there is no file at all.
+        CorpusError: there is no file at all, or a folder cannot be listed: what it holds must not count as removed.
     """
     files, refused = [], {}
     for path in sorted(_paths(folder)):
         source = path.relative_to(folder).as_posix()
+        readable = source.encode("utf-8", "backslashreplace").decode()
+        if readable != source:
+            refused[readable] = "has a name that is not UTF-8; rename it"
+            continue
         if path.is_symlink() or not path.is_file():
             refused[source] = "is a symbolic link or no regular file; put the file itself here"
             continue
@@ -85,16 +97,16 @@ def compare(files: list[SourceFile], known: Mapping[str, str]) -> Changes:
     """What has happened since the last run.
 
     Args:
-        known: source → SHA-256 of what the store holds.
+        known: source → state of what the store holds.
     """
     changes = Changes()
     sources = {file.source for file in files}
-    gone = {sha256: source for source, sha256 in known.items() if source not in sources}
+    gone = {state: source for source, state in known.items() if source not in sources}
     for file in files:
         if file.source in known:
-            (changes.unchanged if known[file.source] == file.sha256 else changes.changed).append(file)
-        elif file.sha256 in gone:
-            changes.renamed[gone.pop(file.sha256)] = file
+            (changes.unchanged if known[file.source] == file.state else changes.changed).append(file)
+        elif file.state in gone:
+            changes.renamed[gone.pop(file.state)] = file
         else:
             changes.new.append(file)
     changes.removed.extend(sorted(source for source in known if source not in sources and source not in changes.renamed))
@@ -102,7 +114,10 @@ def compare(files: list[SourceFile], known: Mapping[str, str]) -> Changes:
 
 
 def _paths(folder: Path) -> Iterator[Path]:
-    for directory, folders, names in os.walk(folder):
+    def refuse(error: OSError) -> None:
+        raise CorpusError(f"{error.filename} cannot be listed ({error.strerror}); nothing of the course was changed") from error
+
+    for directory, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in [*folders, *names]:
             path = Path(directory) / name

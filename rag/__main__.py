@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,8 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
-    except LecternError as e:
-        print(f"error: {e}", file=sys.stderr)
+    except (LecternError, sqlite3.Error) as e:
+        print(f"error: {e}" + ("; run: python -m rag doctor" if isinstance(e, sqlite3.Error) else ""), file=sys.stderr)
         return 1
 
 
@@ -56,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     search = commands.add_parser("search", parents=[common, about, asked], help="find passages")
-    search.add_argument("-k", type=int, dest="hits", help="how many hits (default 5; 10 with --queries)")
+    search.add_argument("-k", type=_positive, dest="hits", help="how many hits (default 5; 10 with --queries)")
     search.set_defaults(command=_search)
     ask = commands.add_parser("ask", parents=[common, about, asked, answering], help="answer a question")
     ask.set_defaults(command=_ask)
@@ -77,10 +79,16 @@ def _filter(text: str) -> tuple[str, str | int]:
     if not equals or key not in FILTERS:
         raise argparse.ArgumentTypeError(f"{text!r}; expected KEY=VALUE with a key of {', '.join(FILTERS)}")
     if key == "week":
-        if not value.isdecimal():
-            raise argparse.ArgumentTypeError(f"week is {value!r}; expected a number")
+        if not re.fullmatch(r"\d{1,3}", value):
+            raise argparse.ArgumentTypeError(f"week is {value!r}; expected a number of at most three digits")
         return key, int(value)
     return key, value
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 1")
+    return int(text)
 
 
 def _config(options: argparse.Namespace) -> Config:

@@ -111,7 +111,7 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
         )
         sure = confidence(evidence)
     draft = _Composition(question, standalone, sure, [hit.passage for hit in hits[: config.sources]])
-    if sure < config.confidence_floor:
+    if not evidence or sure < config.confidence_floor:
         yield _refusal(draft, hits, watch)
         return
     if engine.chat_model is not None:
@@ -290,4 +290,5 @@ def _prompt_sources(evidence: Sequence[Evidence], engine: Engine) -> list[tuple[
 
 def _count_tokens(draft: _Composition, chunk: AIMessageChunk) -> None:
     if usage := chunk.usage_metadata:
-        draft.prompt_tokens, draft.completion_tokens = usage["input_tokens"], usage["output_tokens"]
+        draft.prompt_tokens += usage["input_tokens"]
+        draft.completion_tokens += usage["output_tokens"]

@@ -56,7 +56,6 @@ class Config:
     top_p: float = 1.0
     top_k: int = 0
     repetition_penalty: float = 1.0
-    num_beams: int = 1
     max_new_tokens: int = 160
     seed: int = 0
     prompt_lookup_tokens: int = 10
@@ -88,7 +87,6 @@ class Config:
             ("candidates", 1, 10_000),
             ("sources", 1, 100),
             ("max_new_tokens", 1, 100_000),
-            ("num_beams", 1, 64),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -136,7 +134,7 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
         if key not in kinds:
             raise ConfigError(f"unknown setting {key!r}; the settings are: {', '.join(sorted(kinds))}")
         kind = kinds[key]
-        if issubclass(kind, Path):
+        if issubclass(kind, Path) and isinstance(value, str):
             value = Path(value)
         elif kind is float and type(value) is int:
             value = float(value)

@@ -40,11 +40,11 @@ class Check:
 
 
 def checks(config: Config) -> Iterator[Check]:
-    """Every check in turn; none of them raises."""
+    """Every check in turn; what a check finds wrong is its result. Checking the index repairs it, as serving it would."""
     for name, check in _CHECKS.items():
         try:
             ok, found = check(config)
-        except LecternError as e:
+        except (LecternError, sqlite3.Error, metadata.PackageNotFoundError) as e:
             ok, found = False, str(e)
         yield Check(name, ok, found)
 

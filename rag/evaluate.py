@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ from scipy.stats import bootstrap
 from rag.errors import LecternError
 from rag.types import Answer, Hit, LocationKind, Passage, Turn
 
+STDIN = Path("-")
 BUDGET_WORDS = 750
 HITS = 10
 RANKING_MEASURES = {"recall@5": R @ 5, "recall@10": R @ 10, "mrr@10": RR @ 10, "ndcg@10": nDCG @ 10} | {
@@ -141,16 +143,19 @@ def evaluate(
 
 
 def read_questions(path: Path) -> list[Golden]:
-    """The golden questions of a file.
+    """The golden questions of a file; of standard input for `-`.
 
     Raises:
         LecternError: the file is missing, or a line is no JSON object with `id` and `question`.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        text = sys.stdin.read() if path == STDIN else path.read_text("utf-8")
     except OSError as e:
         raise LecternError(f"{path} cannot be read: {e.strerror}; name a questions.jsonl") from e
-    return [_golden(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    except UnicodeDecodeError as e:
+        raise LecternError(f"{path} is not UTF-8 ({e.reason} at byte {e.start}); save it as UTF-8") from e
+    # Not splitlines: a JSON string may hold a line separator that only that knows.
+    return [_golden(line, f"{path}:{number}") for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
 def _golden(line: str, place: str) -> Golden:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from functools import cached_property
 from typing import Any, cast
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -21,7 +21,7 @@ from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from pydantic import ConfigDict
+from pydantic import ConfigDict, PrivateAttr
 
 from rag.config import NONE, Config
 from rag.errors import GeneratorUnavailable
@@ -88,13 +88,16 @@ def stream_chat(model: BaseChatModel, messages: list[BaseMessage], stop: list[st
 class TransformersChatModel(BaseChatModel):
     """A causal LM of transformers in this process. The weights load at first use.
 
-    The first chunk's `response_metadata` has `queue_s`, the seconds waited for the cores; the last one's `usage_metadata` the token counts.
+    The first chunk's `response_metadata` has `queue_s`, the seconds waited for the cores. `usage_metadata` counts the tokens since the
+    chunk before, so that a stream left early has been counted too.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, ignored_types=(cached_property,))
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     files: ModelFiles
     config: Config
+    _loaded: tuple[Any, Any] | None = PrivateAttr(None)
+    _loading: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     @property
     def _llm_type(self) -> str:
@@ -104,10 +107,13 @@ class TransformersChatModel(BaseChatModel):
     def _identifying_params(self) -> dict[str, Any]:
         return {"model": self.files.id, "revision": self.files.revision}
 
-    @cached_property
+    @property
     def loaded(self) -> tuple[Any, Any]:
-        """`(model, tokenizer)`."""
-        return load_generator(self.files, self.config)
+        """`(model, tokenizer)`; loaded once, also when several ask first at the same time."""
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = load_generator(self.files, self.config)
+            return self._loaded
 
     def get_num_tokens(self, text: str) -> int:
         return len(self.loaded[1](text).input_ids)
@@ -123,19 +129,19 @@ class TransformersChatModel(BaseChatModel):
         from transformers import TextIteratorStreamer
 
         model, tokenizer = self.loaded
-        chat = [{"role": _ROLES[message.type], "content": message.text} for message in messages]
-        inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True).to(model.device)
+        inputs = _tokenized(messages, tokenizer, self.files.id).to(model.device)
         prompt_tokens = inputs["input_ids"].shape[1]
-        self._check_length(prompt_tokens, model.config.max_position_embeddings)
+        self._check_length(prompt_tokens, getattr(model.config, "max_position_embeddings", None))
         streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-        job = _Job(model, dict(inputs), self._generation_settings(tokenizer), streamer)
+        job = _Job(model, dict(inputs), self._generation_settings(tokenizer), self.config.seed, streamer)
         job.start()
+        reported = 0
         try:
-            first = True
             for text in until_stop(streamer, stop or ()):
-                metadata = {"queue_s": job.queue_s} if first else {}
-                first = False
-                chunk = ChatGenerationChunk(message=AIMessageChunk(content=text, response_metadata=metadata))
+                metadata = {} if reported else {"queue_s": job.queue_s}
+                usage = _usage(0 if reported else prompt_tokens, max(job.new_tokens, 1) - reported)
+                reported += usage["output_tokens"]
+                chunk = ChatGenerationChunk(message=AIMessageChunk(content=text, response_metadata=metadata, usage_metadata=usage))
                 if run_manager:
                     run_manager.on_llm_new_token(text, chunk=chunk)
                 yield chunk
@@ -143,11 +149,11 @@ class TransformersChatModel(BaseChatModel):
             job.cancel()
         if job.error is not None:
             raise GeneratorUnavailable(f"the generator failed: {job.error}") from job.error
-        usage = UsageMetadata(input_tokens=prompt_tokens, output_tokens=job.new_tokens, total_tokens=prompt_tokens + job.new_tokens)
-        yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=usage, chunk_position="last"))
+        last = _usage(0 if reported else prompt_tokens, job.new_tokens - reported)
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=last, chunk_position="last"))
 
-    def _check_length(self, prompt_tokens: int, longest: int) -> None:
-        if prompt_tokens + self.config.max_new_tokens > longest:
+    def _check_length(self, prompt_tokens: int, longest: int | None) -> None:
+        if longest is not None and prompt_tokens + self.config.max_new_tokens > longest:
             raise GeneratorUnavailable(
                 f"the prompt has {prompt_tokens} tokens and the answer may have {self.config.max_new_tokens}, "
                 f"but {self.files.id} takes {longest} in all; lower context_tokens or max_new_tokens"
@@ -155,14 +161,14 @@ class TransformersChatModel(BaseChatModel):
 
     def _generation_settings(self, tokenizer: Any) -> dict[str, Any]:
         config = self.config
-        settings: dict[str, Any] = {"max_new_tokens": config.max_new_tokens, "num_beams": config.num_beams}
+        settings: dict[str, Any] = {"max_new_tokens": config.max_new_tokens}
         if config.temperature > 0:
             settings |= {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k}
         else:
             settings |= {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if config.repetition_penalty != 1.0:
             settings["repetition_penalty"] = config.repetition_penalty
-        if config.prompt_lookup_tokens and config.num_beams == 1:
+        if config.prompt_lookup_tokens:
             settings["prompt_lookup_num_tokens"] = config.prompt_lookup_tokens
         return settings | {"pad_token_id": tokenizer.eos_token_id}
 
@@ -182,11 +188,25 @@ def until_stop(texts: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
             yield text
 
 
+def _tokenized(messages: list[BaseMessage], tokenizer: Any, name: str) -> Any:
+    """The messages in the model's chat format. What stands in them cannot speak as another role: control tokens become plain text."""
+    control = re.compile("|".join(map(re.escape, tokenizer.all_special_tokens)) or r"(?!)")
+    chat = [{"role": _ROLES[message.type], "content": control.sub(lambda found: f"‹{found[0][1:]}", message.text)} for message in messages]
+    try:
+        return tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    except ValueError as e:
+        raise GeneratorUnavailable(f"{name} has no chat format ({e}); use an instruction-tuned model") from e
+
+
+def _usage(input_tokens: int, output_tokens: int) -> UsageMetadata:
+    return UsageMetadata(input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=input_tokens + output_tokens)
+
+
 class _Job:
     """One generation in a thread of its own, which ends within a token of `cancel`."""
 
-    def __init__(self, model: Any, inputs: dict[str, Any], settings: dict[str, Any], streamer: Any) -> None:
-        self._model, self._inputs, self._settings, self._streamer = model, inputs, settings, streamer
+    def __init__(self, model: Any, inputs: dict[str, Any], settings: dict[str, Any], seed: int, streamer: Any) -> None:
+        self._model, self._inputs, self._settings, self._seed, self._streamer = model, inputs, settings, seed, streamer
         self._cancelled = threading.Event()
         self._thread = threading.Thread(target=self._run, name="generate", daemon=True)
         self.queue_s = 0.0
@@ -208,9 +228,10 @@ class _Job:
         try:
             with COMPUTE_LANE, torch.inference_mode():
                 self.queue_s = time.perf_counter() - waiting_since
-                output = self._model.generate(**self._inputs, **self._settings, streamer=self._streamer, stopping_criteria=[self._stop])
-                self.new_tokens = output.shape[1] - self._inputs["input_ids"].shape[1]
-        except (RuntimeError, ValueError) as e:  # out of memory is a RuntimeError; the reader's thread raises it again
+                if not self._cancelled.is_set():
+                    torch.manual_seed(self._seed)
+                    self._model.generate(**self._inputs, **self._settings, streamer=self._streamer, stopping_criteria=[self._stop])
+        except Exception as e:  # noqa: BLE001 (whatever it is, the reader's thread raises it again)
             self.error = e
         finally:
             self._streamer.end()
@@ -218,6 +239,7 @@ class _Job:
     def _stop(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
         import torch
 
+        self.new_tokens = input_ids.shape[1] - self._inputs["input_ids"].shape[1]
         if not self._cancelled.is_set():
             COMPUTE_LANE.give_way()
         return torch.full((input_ids.shape[0],), self._cancelled.is_set(), dtype=torch.bool, device=input_ids.device)

@@ -1,7 +1,7 @@
 """Sentence by sentence: which passage supports it, how well, or nothing does. Code decides this, never the generator.
 
-A sentence is supported when a stretch of one passage holds most of its content words, and every number and every name in it stands in that
-passage. Markers that a model writes are removed, whole or half-streamed: only citations given here reach a reader.
+A sentence is supported when a statement of one passage, or two neighbours, hold most of its content words, every number in it stands there,
+and every name in that passage. Markers that a model writes are removed, whole or half-streamed: only citations given here reach a reader.
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rag.evidence import statement_spans
-from rag.text import content_stems, fold, stems
+from rag.text import content_stems, stems, words
 from rag.types import Passage, Support
 
 SUPPORTED_SHARE = 0.8
 """A sentence with at least this share of its content words in one stretch of a passage is supported; see docs/experiments.md."""
 WEAK_SHARE = 0.6
 
+_NUMBERS = r"\#?\d{1,2}(?:\s*[,;–-]\s*\d{1,2})*"
+_SOURCE_WORD = r"(?:sources?|excerpts?|citations?|ref\w*)"
 _MARKER = re.compile(
-    r"\s*[\[【(]\s*(?:(?:sources?|excerpts?|citations?|ref\w*)\s*)?#?\d+(?:\s*[,;–-]\s*\d+)*\s*[\])】]|\s*</?excerpt[^>]*>?", re.IGNORECASE
+    rf"""\s*(?<!\b\w)[\[【]\s*(?:{_SOURCE_WORD}\s*)?{_NUMBERS}\s*[\]】]  # [1], [2, 3], but not x[0]
+    | \s*\(\s*{_SOURCE_WORD}\s*{_NUMBERS}\s*\)                         # (source 1), but not (2017)
+    | \s*</?excerpt[^>]*>?""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _OPEN_MARKER = re.compile(r"\s*(?:[\[【(][^\])】]{0,24}|<[^>]{0,80})$|\s+$")
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*")
@@ -45,18 +50,25 @@ def ground(sentence: str, passages: Sequence[Passage], question: str = "") -> Gr
     Args:
         question: names that the reader used may stand in the answer without standing in the passage.
     """
-    wanted = content_stems(sentence) - content_stems(question)
-    wanted = wanted or content_stems(sentence)
+    every = content_stems(sentence)
+    own = every - content_stems(question) or every
     best = Grounding(Support.UNSUPPORTED)
     best_fit = (0.0, 0)  # share, then the shorter quote
     for passage in passages:
-        if not _facts_agree(sentence, passage, question):
+        if not _names_agree(sentence, passage, question):
             continue
-        for quote in _stretches(passage.chunk.text):
-            share = len(wanted & stems(quote)) / len(wanted) if wanted else 0.0
-            if share >= WEAK_SHARE and (share, -len(quote)) > best_fit:
-                best_fit = share, -len(quote)
-                best = Grounding(_support(share, sentence, quote), passage, quote)
+        for quote, is_single in _stretches(passage.chunk.text):
+            there = stems(quote)
+            share = len(own & there) / len(own) if own else 0.0
+            if share < WEAK_SHARE or (share, -len(quote)) <= best_fit or not _numbers_agree(sentence, quote, passage, question):
+                continue
+            best_fit = share, -len(quote)
+            holds_all = len(every & (there | stems(passage.chunk.context))) >= SUPPORTED_SHARE * len(every)
+            # A number belongs to its own statement: two neighbours together may pair it with the wrong thing.
+            is_whole = is_single or not _NUMBER.search(sentence)
+            same_sense = bool(_NEGATION.search(sentence)) == bool(_NEGATION.search(quote))
+            supported = share >= SUPPORTED_SHARE and holds_all and is_whole and same_sense
+            best = Grounding(Support.SUPPORTED if supported else Support.WEAK, passage, quote)
     return best
 
 
@@ -70,25 +82,22 @@ def stable_prefix(text: str) -> str:
     return _OPEN_MARKER.sub("", without_markers(text))
 
 
-def _support(share: float, sentence: str, quote: str) -> Support:
-    same_sense = bool(_NEGATION.search(sentence)) == bool(_NEGATION.search(quote))
-    return Support.SUPPORTED if share >= SUPPORTED_SHARE and same_sense else Support.WEAK
+def _numbers_agree(sentence: str, quote: str, passage: Passage, question: str) -> bool:
+    """Whether every number of the sentence stands in the quoted words, their headings, or the question."""
+    known = {number.replace(",", "") for number in _NUMBER.findall(f"{passage.chunk.context} {quote} {question}")}
+    return all(number.replace(",", "") in known for number in _NUMBER.findall(sentence))
 
 
-def _facts_agree(sentence: str, passage: Passage, question: str) -> bool:
-    """Whether every number of the sentence stands in the passage, and every name in the passage or the question."""
-    there = f"{passage.chunk.context} {passage.chunk.text}"
-    numbers = {number.replace(",", "") for number in _NUMBER.findall(there)}
-    if any(number.replace(",", "") not in numbers for number in _NUMBER.findall(sentence)):
-        return False
-    known = fold(f"{there} {question}")
-    return all(fold(name) in known for name in _NAME.findall(sentence))
+def _names_agree(sentence: str, passage: Passage, question: str) -> bool:
+    """Whether every name of the sentence is a word of the passage, its headings, or the question."""
+    known = set(words(f"{passage.chunk.context} {passage.chunk.text} {question}"))
+    return all(set(words(name)) <= known for name in _NAME.findall(sentence))
 
 
-def _stretches(text: str) -> Iterator[str]:
-    """Each statement of a passage, and each two neighbours together."""
+def _stretches(text: str) -> Iterator[tuple[str, bool]]:
+    """Each statement of a passage, and each two neighbours together; with whether it is a single one."""
     spans = list(statement_spans(text))
     for index, (start, end) in enumerate(spans):
-        yield text[start:end]
+        yield text[start:end], True
         if index + 1 < len(spans):
-            yield text[start : spans[index + 1][1]]
+            yield text[start : spans[index + 1][1]], False

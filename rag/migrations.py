@@ -38,7 +38,7 @@ def m001_catalogue(db: Database) -> None:
         CREATE TABLE documents (
             id INTEGER PRIMARY KEY,
             course_id INTEGER NOT NULL REFERENCES courses(id) ON DELETE CASCADE,
-            source TEXT NOT NULL, sha256 TEXT NOT NULL, format TEXT NOT NULL,
+            source TEXT NOT NULL, sha256 TEXT NOT NULL, recipe TEXT NOT NULL, format TEXT NOT NULL,
             title TEXT NOT NULL, pages INTEGER NOT NULL, text TEXT NOT NULL,
             material TEXT, week INTEGER, date TEXT,
             ingested_at TEXT NOT NULL,
@@ -62,7 +62,7 @@ def m001_catalogue(db: Database) -> None:
 
         CREATE TABLE set_aside (
             course_id INTEGER NOT NULL REFERENCES courses(id) ON DELETE CASCADE,
-            source TEXT NOT NULL, sha256 TEXT NOT NULL, reason TEXT NOT NULL,
+            source TEXT NOT NULL, sha256 TEXT NOT NULL, recipe TEXT NOT NULL, reason TEXT NOT NULL,
             PRIMARY KEY (course_id, source)
         );
 

@@ -142,6 +142,7 @@ def prepare_generator() -> Path:
     if (target / "model.safetensors").exists():
         return target
     gguf = verify_carried(BUNDLED_GENERATOR)
+    go_offline(allow_downloads=False)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -171,9 +172,11 @@ def _find_named(name: str, allow_downloads: bool, bundled: str) -> ModelFiles:
         weights = sorted(folder.glob("*.safetensors"))
         if not weights:
             raise ModelError(f"{folder} holds no .safetensors file; Lectern loads no other kind of weights")
-        return ModelFiles(folder.name, folder, sha256_of(weights[0])[:12])
+        sums = "".join(map(sha256_of, weights))
+        return ModelFiles(folder.name, folder, hashlib.sha256(sums.encode()).hexdigest()[:12] if len(weights) > 1 else sums[:12])
     if folder.is_absolute() or name.startswith("."):
         raise ModelError(f"there is no model folder {folder}; name an existing one, or `{BUNDLED}` for {bundled}")
+    go_offline(allow_downloads)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -275,7 +278,13 @@ def load_reranker(name: str, config: Config) -> CrossEncoder:
         raise ModelError(
             f"{name} is no reranker: its architecture is {', '.join(architectures) or 'unnamed'}, expected …ForSequenceClassification"
         )
-    return CrossEncoder(str(files.path), device=choose_device(config.device), trust_remote_code=False)
+    device = choose_device(config.device)
+    return CrossEncoder(
+        str(files.path),
+        device=device,
+        trust_remote_code=False,
+        model_kwargs={"dtype": choose_dtype(config.dtype, device), "use_safetensors": True},
+    )
 
 
 def load_generator(files: ModelFiles, config: Config) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
@@ -48,4 +49,4 @@ def build_messages(question: str, sources: Sequence[tuple[int, str, str]], histo
 
 def _unfenced(text: str) -> str:
     """Text that cannot close its own fence."""
-    return text.replace("<excerpt", "‹excerpt").replace("</excerpt", "‹/excerpt").replace('"', "'")
+    return re.sub(r"<(?=\s*/?\s*excerpt)", "‹", text, flags=re.IGNORECASE).replace('"', "'")

@@ -8,6 +8,7 @@ their order (Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from pydantic import ConfigDict, PrivateAttr
 from rag.config import NONE, Config
 from rag.embed import Embedder, SentenceTransformerEmbedder
 from rag.errors import QuestionError
+from rag.lane import COMPUTE_LANE
 from rag.models import load_reranker
 from rag.store import Store
 from rag.text import content_words
@@ -77,6 +79,7 @@ class Searcher:
         with watch.stage("embed"):
             query = self.embedder.embed_query(question)
         with watch.stage("dense"):
+            self.store.require_embedder(self.embedder.stamp)  # a rebuild with another embedder may have happened since
             snapshot = self._snapshots.current()
             dense = search(snapshot, query, candidates, self._chunk_ids(scope, snapshot.generation.revision))
         with watch.stage("lexical"):
@@ -139,8 +142,12 @@ def check_question(question: str, longest: int) -> str:
 
 
 def match_expression(question: str) -> str:
-    """An FTS5 expression that any content word of the question matches. Quoting keeps operators in a question from acting."""
-    return " OR ".join(f'"{word}"' for word in dict.fromkeys(content_words(question))) or '""'
+    """An FTS5 expression that any content word of the question matches. Quoting keeps operators in a question from acting.
+
+    Words stand in it folded and as they are written: the index folds Latin accents alone, not `CO₂` or other scripts.
+    """
+    written = [word for word in re.findall(r"\w+", question.lower()) if not word.isascii()]
+    return " OR ".join(f'"{word}"' for word in dict.fromkeys([*content_words(question), *written])) or '""'
 
 
 def fuse(dense: dict[int, float], lexical: dict[int, float], dense_weight: float) -> list[tuple[int, float]]:
@@ -161,7 +168,8 @@ def fuse(dense: dict[int, float], lexical: dict[int, float], dense_weight: float
 
 def _rerank(question: str, hits: list[Hit], reranker: CrossEncoder) -> list[Hit]:
     """The hits in the reranker's order; `score` becomes its logistic output."""
-    logits = reranker.predict([(question, hit.passage.chunk.text) for hit in hits], show_progress_bar=False) if hits else []
+    with COMPUTE_LANE:
+        logits = reranker.predict([(question, hit.passage.chunk.text) for hit in hits], show_progress_bar=False) if hits else []
     scored = sorted(zip(hits, logits, strict=True), key=lambda pair: -float(pair[1]))
     return [Hit(hit.passage, rank, float(score), hit.similarity, hit.bm25) for rank, (hit, score) in enumerate(scored, start=1)]
 

@@ -13,12 +13,13 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from sqlite_utils import Database
@@ -46,6 +47,7 @@ class StoredDocument:
     id: int
     source: str
     sha256: str
+    recipe: str
     format: str
     title: str
     pages: int
@@ -56,10 +58,15 @@ class StoredDocument:
 
 @dataclass(frozen=True, slots=True)
 class NewDocument:
-    """A document to save. `vector_keys` name each chunk's embedded text; `vectors` holds, by key, those the store lacks: (d,) float16."""
+    """A document to save.
+
+    `recipe` names how it was read and cut: another one means reading it again. `vector_keys` name each chunk's embedded text; `vectors`
+    holds, by key, those the store lacks: (d,) float16.
+    """
 
     source: str
     sha256: str
+    recipe: str
     format: str
     title: str
     pages: int
@@ -118,6 +125,7 @@ class Store:
         """The store in `directory`, made when it is not there."""
         try:
             directory.mkdir(parents=True, exist_ok=True)
+            (directory / CATALOGUE).touch()
         except OSError as e:
             raise StoreError(f"the store {directory} cannot be made: {e.strerror}; name another folder with --store") from e
         return cls(directory)._migrate()
@@ -143,7 +151,10 @@ class Store:
                     f"the store {self.directory} was made by a newer Lectern (unknown: {', '.join(sorted(newer))}); upgrade this one"
                 )
             if MIGRATIONS.pending(self.db):
-                MIGRATIONS.apply(self.db)
+                with self.transaction() as db:  # looks again inside: another process may have done it meanwhile
+                    MIGRATIONS.apply(db)
+        except sqlite3.OperationalError as e:
+            raise StoreBusy(f"the catalogue in {self.directory} cannot be opened: {e}; if another process is writing, wait for it") from e
         except sqlite3.DatabaseError as e:
             raise StoreError(f"{self.directory / CATALOGUE} cannot be used: {e}; restore a backup, or delete it and ingest again") from e
         return self
@@ -163,10 +174,10 @@ class Store:
             ) from e
         try:
             yield self.db
+            self.db.commit()
         except BaseException:
             self.db.rollback()
             raise
-        self.db.commit()
 
     @contextmanager
     def writer_lock(self) -> Iterator[None]:
@@ -177,7 +188,7 @@ class Store:
         """
         with (self.directory / "writer.lock").open("a+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(file)
             except BlockingIOError as e:
                 file.seek(0)
                 raise StoreBusy(
@@ -190,11 +201,12 @@ class Store:
 
     def is_being_written(self) -> bool:
         """Whether some process holds the writer lock right now."""
-        try:
-            with self.writer_lock():
-                return False
-        except StoreBusy:
-            return True
+        with (self.directory / "writer.lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
     # --- what is there
 
@@ -221,7 +233,7 @@ class Store:
 
     def documents(self, course: str) -> list[StoredDocument]:
         rows = self.db.query(
-            """SELECT d.id, source, sha256, format, d.title, pages, material, week, date
+            """SELECT d.id, source, sha256, recipe, format, d.title, pages, material, week, date
             FROM documents d JOIN courses ON courses.id = d.course_id WHERE courses.name = ? ORDER BY source""",
             [course],
         )
@@ -255,12 +267,19 @@ class Store:
             return data
         raise StoreError(f"the course {course} has no document {source}")
 
-    def set_aside(self, course: str) -> dict[str, tuple[str, str]]:
-        """Files that could not be read: source → (sha256, reason)."""
+    def set_aside(self, course: str) -> dict[str, tuple[str, str, str]]:
+        """Files that could not be read: source → (sha256, recipe, reason)."""
         rows = self.db.query(
-            "SELECT source, sha256, reason FROM set_aside s JOIN courses ON courses.id = s.course_id WHERE courses.name = ?", [course]
+            "SELECT source, sha256, recipe, reason FROM set_aside s JOIN courses ON courses.id = s.course_id WHERE courses.name = ?",
+            [course],
         )
-        return {row["source"]: (row["sha256"], row["reason"]) for row in rows}
+        return {row["source"]: (row["sha256"], row["recipe"], row["reason"]) for row in rows}
+
+    def course_folder(self, name: str) -> Path | None:
+        """Where a course was ingested from; None when the store does not have it."""
+        for row in self.db.query("SELECT folder FROM courses WHERE name = ?", [name]):
+            return Path(row["folder"])
+        return None
 
     def revision(self) -> int:
         """A number that grows with every change to the documents."""
@@ -284,12 +303,13 @@ class Store:
             _insert_vectors(db, document.vectors)
             facts = document.facts
             document_id = db.execute(
-                """INSERT INTO documents (course_id, source, sha256, format, title, pages, text, material, week, date, ingested_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                """INSERT INTO documents (course_id, source, sha256, recipe, format, title, pages, text, material, week, date, ingested_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
                 [
                     course_id,
                     document.source,
                     document.sha256,
+                    document.recipe,
                     document.format,
                     document.title,
                     document.pages,
@@ -311,12 +331,12 @@ class Store:
             )
             _count_up(db)
 
-    def save_set_aside(self, course: str, source: str, sha256: str, reason: str) -> None:
+    def save_set_aside(self, course: str, source: str, sha256: str, recipe: str, reason: str) -> None:
         """Remembers that a file could not be read; a document that stood under its name is removed, as its text is no longer true."""
         with self.transaction() as db:
             course_id = _course_id(db, course)
             _delete(db, course_id, source)
-            db.execute("INSERT INTO set_aside VALUES (?, ?, ?, ?)", [course_id, source, sha256, reason])
+            db.execute("INSERT INTO set_aside VALUES (?, ?, ?, ?, ?)", [course_id, source, sha256, recipe, reason])
             _count_up(db)
 
     def remove_documents(self, course: str, sources: Sequence[str]) -> None:
@@ -501,8 +521,19 @@ def _scope_condition(scope: Scope) -> tuple[str, list[Any]]:
     return " AND ".join(conditions), values
 
 
+def _lock(file: IO[str]) -> None:
+    """Takes the exclusive lock; a reader's short look at it is waited for, a writer is not."""
+    for _ in range(10):
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.1)
+    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def _connect(path: Path) -> Database:
-    db = Database(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S))
+    # mode=rw: a catalogue that is deleted under a running page is an error, not an empty new one.
+    db = Database(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S))
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
         db.execute(f"PRAGMA {pragma}").fetchall()
     return db

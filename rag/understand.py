@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rag.text import words
+from rag.text import STOPWORDS, content_words, words
 from rag.types import Turn
 
-_POINTS_BACK = frozenset("it its they them their theirs he him his she her hers".split())
+_POINTS_BACK = frozenset("it they them he him she".split())
+_POSSESSIVES = frozenset("its their theirs his her hers".split())
 _POINTS_BACK_AT_THE_EDGE = frozenset("this that these those there then one ones same".split())
 """These also join clauses ("the model that we use"): only among the first words or as the last one do they point back."""
+_SHORT = 8
+"""In a longer question a pronoun mostly stands for something named in the question itself."""
 _CONTINUES = re.compile(
-    r"^\s*(?:and|but|or|so|also|then|why|how come|no|ok|okay|what about|how about|what if|which (?:one|of)|for (?:what|which|the))\b",
-    re.IGNORECASE,
+    r"^\s*(?:and|but|or|what about|how about|what if|no,|ok(?:ay)?,|so,|for (?:what|which|the)|which (?:one|of))\b", re.IGNORECASE
 )
+_ASKS_BY_NAME = re.compile(r"^\s*(?:(?:what|who|when|where)(?:'s|’s| is| are| was)|define|explain|describe)\b", re.IGNORECASE)
 _FEWEST_WORDS = 4
 _ABOUT_THE_COURSE = re.compile(r"\bthis (?:course|class|term|semester|week)\b", re.IGNORECASE)
 
@@ -22,8 +25,8 @@ _ABOUT_THE_COURSE = re.compile(r"\bthis (?:course|class|term|semester|week)\b", 
 def make_standalone(question: str, history: Sequence[Turn]) -> str:
     """The question with what it refers to: a follow-up gets the last question that stood by itself put before it.
 
-    A question is a follow-up when it points back (a pronoun, "and …", "what about …") or has only two or three words. Without a history
-    the question itself comes back.
+    A question is a follow-up when it points back (a pronoun, "and …", "what about …"), or has two or three words that name nothing.
+    Without a history the question itself comes back.
     """
     asked = [turn.content for turn in history if turn.role == "user"]
     if not asked or not is_follow_up(question):
@@ -34,10 +37,17 @@ def make_standalone(question: str, history: Sequence[Turn]) -> str:
 
 def is_follow_up(question: str) -> bool:
     """Whether the question leans on what was said before."""
-    if _CONTINUES.match(question) or len(words(question)) < _FEWEST_WORDS:
+    if _CONTINUES.match(question):
         return True
     every = words(_ABOUT_THE_COURSE.sub("", question))
-    return bool(_POINTS_BACK & set(every) or _POINTS_BACK_AT_THE_EDGE & {*every[:4], *every[-1:]})
+    if _POINTS_BACK_AT_THE_EDGE & {*every[:4], *every[-1:]}:
+        return True
+    pointing = [position for position, word in enumerate(every) if word in _POINTS_BACK | _POSSESSIVES]
+    if pointing:
+        before = [word for word in every[: pointing[0]] if word not in STOPWORDS]
+        return not before or (every[pointing[0]] in _POINTS_BACK and len(every) <= _SHORT)
+    names_something = _ASKS_BY_NAME.match(question) and content_words(question)[-1] not in STOPWORDS
+    return len(words(question)) < _FEWEST_WORDS and not names_something
 
 
 _KINDS = {

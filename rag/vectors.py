@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag.errors import StoreError
+from rag.errors import StoreBusy, StoreError
 from rag.store import Generation, Store
 
 if TYPE_CHECKING:
@@ -100,19 +100,37 @@ def load_snapshot(store: Store, notify: Callable[[str], None]) -> Snapshot:
         notify: told, in a sentence, when the snapshot had to be made anew.
     """
     generation = store.generation()
-    problem = None
     if generation is None:
         problem = "there is no vector snapshot yet"
-    elif generation.revision != store.revision() and not store.is_being_written():
+    elif _is_stale(store, generation):
         problem = f"the vector snapshot {generation.file or generation.number} is older than the catalogue"
     else:
         try:
             return Snapshot(generation, _read_verified(store, generation))
         except StoreError as e:
+            if generation != store.generation():  # a run published the next one, and removed this, meanwhile
+                return load_snapshot(store, notify)
             problem = str(e)
     notify(f"{problem}; making it anew from the catalogue")
-    generation = publish(store)
-    return Snapshot(generation, _read_verified(store, generation))
+    try:
+        with store.writer_lock():
+            generation = publish(store)
+            return Snapshot(generation, _read_verified(store, generation))
+    except StoreBusy:
+        return _from_catalogue(store)
+
+
+def _is_stale(store: Store, generation: Generation) -> bool:
+    """Whether a run ended without publishing what it had saved. While one goes on, an older snapshot is as it should be."""
+    return generation.revision != store.revision() and not store.is_being_written()
+
+
+def _from_catalogue(store: Store) -> Snapshot:
+    """A snapshot in memory alone, for the time that another process writes."""
+    ids, vectors, revision = store.vectors()
+    number = (store.generation() or Generation(0, "", "", 0, "", 0)).number
+    index = build_index(ids, vectors, index_kind(len(ids))) if len(ids) else None
+    return Snapshot(Generation(number, "", "", len(ids), "in memory", revision), index)
 
 
 class SnapshotHolder:
@@ -127,8 +145,11 @@ class SnapshotHolder:
     def current(self) -> Snapshot:
         """The newest snapshot."""
         with self._loading:
-            generation = self._store.generation()
-            if self._snapshot is None or generation is None or generation.number != self._snapshot.generation.number:
+            if (
+                self._snapshot is None
+                or self._snapshot.generation != self._store.generation()
+                or _is_stale(self._store, self._snapshot.generation)
+            ):
                 self._snapshot = load_snapshot(self._store, self._notify)
             return self._snapshot
 
@@ -139,13 +160,11 @@ def search(snapshot: Snapshot, query: np.ndarray, limit: int, chunk_ids: np.ndar
         return []
     import faiss
 
-    limit = min(limit, len(chunk_ids))
-    parameters = None
-    if len(chunk_ids) < snapshot.generation.chunks:
-        # FAISS keeps a bare pointer to the selector: it must outlive the search.
-        selector = faiss.IDSelectorBatch(chunk_ids)
-        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-    similarities, ids = snapshot.index.search(query[None, :], limit, params=parameters)
+    # Always with the selector: the snapshot may be older than the catalogue that names the ids, so their numbers prove nothing.
+    # FAISS keeps a bare pointer to it: it must outlive the search.
+    selector = faiss.IDSelectorBatch(chunk_ids)
+    parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+    similarities, ids = snapshot.index.search(query[None, :], min(limit, len(chunk_ids)), params=parameters)
     return [(int(chunk_id), float(similarity)) for chunk_id, similarity in zip(ids[0], similarities[0], strict=True) if chunk_id >= 0]
 
 

@@ -24,7 +24,7 @@ ALLOWED = {
     "conversations": {"store", "types", "wire"},
     "vectors": {"errors", "store"},
     "embed": {"config", "lane", "models", "store"},
-    "retrieve": {"config", "embed", "errors", "models", "store", "text", "timing", "types", "understand", "vectors"},
+    "retrieve": {"config", "embed", "errors", "lane", "models", "store", "text", "timing", "types", "understand", "vectors"},
     "evidence": {"embed", "store", "text", "types"},
     "ground": {"evidence", "text", "types"},
     "generate": {"config", "errors", "lane", "models"},

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import cast
+from urllib.parse import urlsplit
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from rag import conversations
 from rag.answer import Draft, Engine, Event, Found, Written, stream_answer
-from rag.config import Config
+from rag.config import BUNDLED, Config
 from rag.conversations import Conversation, Message
 from rag.errors import LecternError
 from rag.store import Course, Store
@@ -141,15 +142,22 @@ def _offer_deletion(store: Store, conversation: Conversation) -> None:
 
 
 def _delete(store: Store, conversation: Conversation) -> None:
-    conversations.delete(store, conversation.id)
-    state.go_to_course(conversation.course)
+    try:
+        conversations.delete(store, conversation.id)
+    except LecternError as e:
+        errors.show_error(e)
+    else:
+        state.go_to_course(conversation.course)
 
 
 def describe_engine(engine: Engine) -> str:
     """What answers, in one line."""
     if engine.chat_model is None:
         return "No generator is loaded: answers are quoted from the materials."
-    name = "SmolLM2, on this machine" if engine.config.generator == "bundled" else engine.config.generator
+    if host := urlsplit(engine.config.base_url).netloc:
+        name = f"{engine.config.generator} at {host}, where questions and passages are sent,"
+    else:
+        name = "SmolLM2, on this machine" if engine.config.generator == BUNDLED else engine.config.generator
     return f"Answers are written by {render.label(name)} and checked against the materials. It can be wrong: open the sources."
 
 
@@ -220,7 +228,8 @@ def _answer(question: str, course: Course, engine: Engine, store: Store, convers
             answer = _stream(question, Scope(course.name), engine, history)
         finally:
             engine.searcher.store.close()
-    conversation = conversation or conversations.start(store, course.name, question)
+    if conversation is None or conversations.find(store, conversation.id) is None:  # deleted in another tab meanwhile
+        conversation = conversations.start(store, course.name, question)
     conversations.add_exchange(store, conversation.id, answer)
     state.go_to_conversation(course.name, conversation.id)
     st.rerun()

@@ -35,6 +35,8 @@ READERS: dict[str, Reader] = {
 }
 
 FORMATS = tuple(READERS)
+READERS_VERSION = 1
+"""Goes up when a reader makes something else of the same bytes, so that the next run reads again what is already there."""
 
 _SUCCESSORS = {".ppt": ".pptx", ".pps": ".pptx", ".doc": ".docx", ".rtf": ".docx", ".odt": ".docx", ".odp": ".pptx"}
 

@@ -44,12 +44,12 @@ def test_first_run_then_a_second_that_changes_nothing(course_folder: Path, store
 
 def test_changed_renamed_and_removed_files(course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config) -> None:
     ingest_course(course_folder, store, embedder, config)
-    (course_folder / "notes" / "week02-lenses.md").rename(course_folder / "lenses.md")
+    (course_folder / "notes" / "week02-lenses.md").rename(course_folder / "notes" / "week02-thin-lenses.md")
     (course_folder / "syllabus.md").write_text("# Optics\n\nOnly this now.\n")
     report = ingest_course(course_folder, store, embedder, config)
     assert (report.files["renamed"], report.files["changed"], report.embedded) == (1, 1, 1)
-    assert sources(store) == ["lenses.md", "syllabus.md"]
-    (course_folder / "lenses.md").unlink()
+    assert sources(store) == ["notes/week02-thin-lenses.md", "syllabus.md"]
+    (course_folder / "notes" / "week02-thin-lenses.md").unlink()
     assert ingest_course(course_folder, store, embedder, config).files["removed"] == 1
     assert sources(store) == ["syllabus.md"]
     assert store.search_text('"aberration"', Scope("optics"), 5) == []
@@ -136,3 +136,46 @@ def test_facts_become_columns_and_filters(course_folder: Path, store: Store, emb
         "syllabus.md": ("syllabus", None),
     }
     assert len(store.chunk_ids(Scope("optics", week=2))) == 2
+
+
+def test_a_rename_that_changes_the_facts_is_read_again_and_embeds_nothing(
+    course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config
+) -> None:
+    ingest_course(course_folder, store, embedder, config)
+    (course_folder / "notes" / "week02-lenses.md").rename(course_folder / "lab3.md")
+    report = ingest_course(course_folder, store, embedder, config)
+    assert (report.files["new"], report.files["removed"], report.embedded) == (1, 1, 0)
+    assert [(document.material, document.week) for document in store.documents("optics")] == [("lab", 3), ("syllabus", None)]
+
+
+def test_what_decides_about_a_file_counts_as_a_change_of_it(
+    course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config
+) -> None:
+    ingest_course(course_folder, store, embedder, config)
+    (course_folder / "course.toml").write_text('[[material]]\npath = "syllabus.md"\ntype = "rules"\n')
+    report = ingest_course(course_folder, store, embedder, config)
+    assert (report.files["changed"], report.files["unchanged"], report.embedded) == (1, 1, 0)
+    assert {document.material for document in store.documents("optics")} == {"rules", "lecture notes"}
+    assert ingest_course(course_folder, store, embedder, config.replace(chunk_tokens=100)).files["changed"] == 2
+
+
+def test_two_folders_of_one_name_do_not_delete_each_other(
+    course_folder: Path, tmp_path: Path, store: Store, embedder: HashingEmbedder, config: Config
+) -> None:
+    ingest_course(course_folder, store, embedder, config)
+    other = tmp_path / "last year" / "optics"
+    other.mkdir(parents=True)
+    (other / "old.md").write_text("Old words.")
+    with pytest.raises(CorpusError, match=r"the course optics was ingested from .*; give this one another name with --course"):
+        ingest_course(other, store, embedder, config)
+    assert len(sources(store)) == 2
+    ingest_course(other, store, embedder, config, rebuild=True)
+    assert sources(store) == ["old.md"]
+
+
+def test_a_link_does_not_make_every_run_a_change(course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config) -> None:
+    (course_folder / "link.md").symlink_to(course_folder / "syllabus.md")
+    first = ingest_course(course_folder, store, embedder, config)
+    second = ingest_course(course_folder, store, embedder, config)
+    assert first.set_aside == second.set_aside != []
+    assert (second.files["removed"], second.generation) == (0, first.generation)

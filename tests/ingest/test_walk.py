@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def file(source: str, sha256: str) -> SourceFile:
 
 
 def test_compare_tells_new_changed_unchanged_renamed_and_removed() -> None:
-    known = {"same": "1", "changed": "2", "old-name": "3", "gone": "4"}
+    known = {"same": "1 ", "changed": "2 ", "old-name": "3 ", "gone": "4 "}
     files = [file("same", "1"), file("changed", "22"), file("new-name", "3"), file("new", "5")]
     changes = compare(files, known)
     assert [f.source for f in changes.unchanged] == ["same"]
@@ -76,7 +77,27 @@ STATE = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("123"))
 
 @given(known=STATE, now=STATE)
 def test_every_file_and_every_known_source_is_accounted_for_once(known: dict[str, str], now: dict[str, str]) -> None:
-    changes = compare([file(source, sha256) for source, sha256 in now.items()], known)
+    changes = compare([file(source, sha256) for source, sha256 in now.items()], {source: f"{sha256} " for source, sha256 in known.items()})
     accounted = [f.source for f in (*changes.new, *changes.changed, *changes.unchanged, *changes.renamed.values())]
     assert sorted(accounted) == sorted(now)
     assert sorted([*changes.renamed, *changes.removed]) == sorted(set(known) - set(now))
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(course_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("notes"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(CorpusError, match=r"notes cannot be listed \(Permission denied\); nothing of the course was changed"):
+        walk(course_folder)
+
+
+def test_a_name_that_is_not_utf8_is_refused(course_folder: Path) -> None:
+    (course_folder / os.fsdecode(b"\xfcbung.md")).write_text("x")
+    files, refused = walk(course_folder)
+    assert len(files) == 2
+    assert refused == {"\\udcfcbung.md": "has a name that is not UTF-8; rename it"}

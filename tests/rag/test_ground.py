@@ -28,6 +28,14 @@ CASES = {
 }
 
 
+GRADES = passage("The midterm counts 30 % of the grade. The final counts 40 % of it. The arrays are in room 12.")
+
+
+@pytest.mark.parametrize("sentence", ["The midterm counts 40 % of the grade.", "Office hours are held by Ray in room 12."])
+def test_words_of_different_statements_do_not_support_together(sentence: str) -> None:
+    assert ground(sentence, [GRADES], "How much of the grade does the midterm count?").support is not Support.SUPPORTED
+
+
 @pytest.mark.parametrize(("sentence", "support"), CASES.values(), ids=CASES.keys())
 def test_support(sentence: str, support: Support) -> None:
     assert ground(sentence, [LATE]).support is support
@@ -58,6 +66,8 @@ def test_names_of_the_question_may_stand_in_the_answer() -> None:
         ("As stated (Source 12).", "As stated."),
         ("See <excerpt number='1'>x</excerpt>.", "Seex."),
         ("The list a[i] and the year (see below) stay.", "The list a[i] and the year (see below) stay."),
+        ("f(2) is 4 and x[0] is first (Vaswani, 2017).", "f(2) is 4 and x[0] is first (Vaswani, 2017)."),
+        ("It is due Friday[1][2].", "It is due Friday."),
     ],
 )
 def test_invented_markers_go(text: str, clean: str) -> None:

@@ -37,6 +37,10 @@ def test_match_expression_quotes_so_that_operators_do_not_act() -> None:
     assert match_expression("???") == '""'
 
 
+def test_words_that_fold_differently_from_the_index_stand_in_both_forms() -> None:
+    assert match_expression("CO₂ Ελλάδα") == '"co2" OR "ελλαδα" OR "co₂" OR "ελλάδα"'
+
+
 def test_questions_are_checked() -> None:
     assert check_question("  what\n is it? ", 20) == "what is it?"
     with pytest.raises(QuestionError, match="is empty"):

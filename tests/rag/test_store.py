@@ -1,3 +1,4 @@
+import hashlib
 import sqlite3
 from pathlib import Path
 
@@ -21,7 +22,9 @@ def document(source: str, *texts: str, sha256: str = "a", facts: dict[str, str] 
         chunks.append(Chunk(text, position, position + len(text), PAGE, "Title"))
         position += len(text) + 2
     vectors = {text: np.array([1, 0], np.float16) for text in texts}
-    return NewDocument(source, sha256, source.rpartition(".")[2], "Title", 1, "\n\n".join(texts), chunks, list(texts), vectors, facts or {})
+    return NewDocument(
+        source, sha256, "recipe", source.rpartition(".")[2], "Title", 1, "\n\n".join(texts), chunks, list(texts), vectors, facts or {}
+    )
 
 
 @pytest.fixture
@@ -121,9 +124,9 @@ def test_bm25_is_higher_for_the_better_match(optics: Store) -> None:
 
 def test_a_file_set_aside_takes_the_place_of_its_document(optics: Store) -> None:
     optics.save_document("optics", document("a.pdf", "lens"))
-    optics.save_set_aside("optics", "a.pdf", "c", "is encrypted")
+    optics.save_set_aside("optics", "a.pdf", "c", "recipe", "is encrypted")
     assert optics.documents("optics") == []
-    assert optics.set_aside("optics") == {"a.pdf": ("c", "is encrypted")}
+    assert optics.set_aside("optics") == {"a.pdf": ("c", "recipe", "is encrypted")}
 
 
 def test_renaming_keeps_chunks_and_vectors(optics: Store) -> None:
@@ -166,8 +169,9 @@ def test_missing_unknown_newer_and_damaged_stores(tmp_path: Path, store: Store) 
 def test_the_original_is_given_only_as_it_was_ingested(optics: Store, tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes(b"lens")
-    sha256 = "f9c23a1d8a5b60edb4f3ba3e1f4a36e2dd2b06b1d3b0d2b3ba2d30bd8f1ad8c4"
-    optics.save_document("optics", document("a.txt", "lens", sha256=sha256))
+    optics.save_document("optics", document("a.txt", "lens", sha256=hashlib.sha256(b"lens").hexdigest()))
+    assert optics.original("optics", "a.txt") == b"lens"
+    file.write_bytes(b"other")
     with pytest.raises(StoreError, match=r"a\.txt has changed since it was ingested"):
         optics.original("optics", "a.txt")
     file.unlink()

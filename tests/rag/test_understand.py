@@ -16,7 +16,16 @@ def test_what_leans_on_the_history_is_a_follow_up(question: str) -> None:
 
 @pytest.mark.parametrize(
     "question",
-    ["What is the KV cache?", "When is the midterm?", "Who teaches this course?", "How large is the model that we use in class?"],
+    [
+        "What is the KV cache?",
+        "When is the midterm?",
+        "Who teaches this course?",
+        "How large is the model that we use in class?",
+        "What is softmax?",
+        "Define perplexity.",
+        "Why does the KV cache grow with the sequence length?",
+        "How do students submit their projects?",
+    ],
 )
 def test_what_stands_by_itself_is_none(question: str) -> None:
     assert not is_follow_up(question)

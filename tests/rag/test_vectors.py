@@ -23,7 +23,7 @@ def filled(store: Store, tmp_path: Path) -> Store:
         names = [f"{part}-{number}" for number in range(100)]
         chunks = [Chunk(name, 0, len(name), Location(LocationKind.PAGE, 1)) for name in names]
         vectors = {name: row.astype(np.float16) for name, row in zip(names, rows[100 * part :], strict=False)}
-        store.save_document("c", NewDocument(f"{part}.txt", str(part), "txt", "", 0, "text", chunks, names, vectors))
+        store.save_document("c", NewDocument(f"{part}.txt", str(part), "recipe", "txt", "", 0, "text", chunks, names, vectors))
     return store
 
 
@@ -113,3 +113,37 @@ def test_a_store_without_chunks_has_an_empty_snapshot(store: Store) -> None:
     snapshot = load_snapshot(store, lambda _: None)
     assert snapshot.index is None
     assert search(snapshot, unit_rows(1)[0], 5, np.array([1])) == []
+
+
+def test_a_course_that_has_grown_since_the_snapshot_does_not_see_another(filled: Store, tmp_path: Path) -> None:
+    publish(filled)
+    snapshot = load_snapshot(filled, pytest.fail)
+    filled.save_course("new", "New", tmp_path)
+    text = Chunk("n", 0, 1, Location(LocationKind.PAGE, 1))
+    for number in range(301):
+        filled.save_document("new", NewDocument(f"{number}.txt", "s", "recipe", "txt", "", 0, "n", [text], ["0-0"], {}))
+    allowed = filled.chunk_ids(Scope("new"))
+    assert len(allowed) > snapshot.generation.chunks
+    assert search(snapshot, unit_rows(1)[0], 5, allowed) == []
+
+
+def test_while_another_process_writes_a_damaged_snapshot_is_rebuilt_in_memory(filled: Store) -> None:
+    file = filled.directory / publish(filled).file
+    file.write_bytes(b"damaged")
+    notices: list[str] = []
+    with filled.writer_lock():
+        snapshot = load_snapshot(filled, notices.append)
+    assert len(notices) == 1
+    assert snapshot.generation.kind == "in memory"
+    assert search(snapshot, unit_rows(1)[0], 1, filled.vectors()[0])[0][1] == pytest.approx(1, abs=1e-3)
+    assert file.read_bytes() == b"damaged"
+
+
+def test_a_running_reader_notices_a_run_that_was_killed(filled: Store) -> None:
+    publish(filled)
+    notices: list[str] = []
+    holder = SnapshotHolder(filled, notices.append)
+    holder.current()
+    filled.remove_documents("c", ["0.txt"])
+    assert holder.current().generation.chunks == 200
+    assert "older than the catalogue" in notices[0]
