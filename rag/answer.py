@@ -110,7 +110,8 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
             standalone, hits[: config.sources], word_weights(standalone, engine.searcher.store), engine.searcher.embedder
         )
         sure = confidence(evidence)
-    draft = _Composition(question, standalone, sure, [hit.passage for hit in hits[: config.sources]])
+    shown = frozenset({Support.SUPPORTED, Support.WEAK} if config.show_weak_sentences else {Support.SUPPORTED})
+    draft = _Composition(question, standalone, sure, [hit.passage for hit in hits[: config.sources]], shown)
     if not evidence or sure < config.confidence_floor:
         yield _refusal(draft, hits, watch)
         return
@@ -135,6 +136,8 @@ class _Composition:
     standalone: str
     confidence: float
     passages: list[Passage]
+    shown: frozenset[Support]
+    """The degrees of support with which a generated sentence is shown."""
     notices: list[str] = field(default_factory=list)
     mode: Mode = Mode.EXTRACTIVE
     sentences: list[Sentence] = field(default_factory=list)
@@ -188,7 +191,7 @@ def _refusal(draft: _Composition, hits: Sequence[Hit], watch: Stopwatch) -> Answ
 def _generate(
     draft: _Composition, evidence: Sequence[Evidence], engine: Engine, history: Sequence[Turn], watch: Stopwatch
 ) -> Iterator[Event]:
-    """Streams the generator's answer; sentences that nothing supports are left out."""
+    """Streams the generator's answer; sentences that are not supported well enough are left out."""
     assert engine.chat_model is not None
     with watch.stage("prompt"):
         messages = build_messages(draft.question, _prompt_sources(evidence, engine), history)
@@ -240,14 +243,14 @@ def _complete_sentences(text: str) -> tuple[list[str], str]:
 
 
 def _ground_into(draft: _Composition, sentence: str) -> bool:
-    """Adds the sentence if something supports it and it is not said already.
+    """Adds the sentence if it is supported well enough and not said already.
 
     A lead-in ("The answer is:") or a question, as when a small model repeats the prompt, says nothing.
     """
     if sentence.endswith((":", "?")) or any(sentence == earlier.text for earlier in draft.sentences):
         return False
     grounding = ground(sentence, draft.passages, draft.standalone)
-    if grounding.support is Support.UNSUPPORTED:
+    if grounding.support not in draft.shown:
         return False
     draft.add(sentence, grounding)
     return True

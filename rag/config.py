@@ -69,6 +69,8 @@ class Config:
     """Passages an answer may draw on."""
     answer_sentences: int = 3
     """Generation ends with so many supported sentences."""
+    show_weak_sentences: bool = False
+    """Whether generated sentences that the materials hold only in part are shown, marked. A small generator's are mostly wrong."""
     prompt_statements: int = 3
     """Sentences of the materials that the generator is given. A small model copies right from two or three and gets lost in more."""
     confidence_floor: float = 0.35

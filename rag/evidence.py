@@ -24,7 +24,7 @@ LONGEST_HEADING = 12
 STATEMENTS_WEIGHED = 8
 """Statements whose meaning is compared with the question's: those with most of its words. More find nothing (docs/experiments.md)."""
 
-_MARKED_HEADING = re.compile(r"#{1,6}\s|(?:Notes|Output):$")
+_MARKED_HEADING = re.compile(r"#{1,6}\s|(?:Notes|Output):$|(?:Table|Figure|Fig\.|Listing)\s*\d+\s*[:.]")
 _NO_HEADING = re.compile(r"[.!?:;=|]$|[=|]|^[-*•▪◦–]")
 
 
@@ -107,7 +107,7 @@ CONFIDENCE_WEIGHTS = (-2.33, 1.712, 2.669)
 
 
 def _is_heading(text: str, start: int, end: int) -> bool:
-    """Whether a sentence is a heading: marked as one, or a short line by itself with a blank line after it and no full stop."""
+    """Whether a sentence is a heading or a caption: marked as one, or a short line by itself, a blank line after it."""
     sentence = text[start:end]
     if "\n" in sentence:
         return False

@@ -149,3 +149,11 @@ def test_closing_the_stream_ends_the_generator(engine: Engine) -> None:
 def test_an_empty_question_is_refused_before_anything_runs(engine: Engine) -> None:
     with pytest.raises(QuestionError, match="is empty"):
         answer("   ", OPTICS, engine)
+
+
+def test_partly_supported_sentences_are_shown_only_when_asked_for_and_then_marked(engine: Engine) -> None:
+    text = "Each late day costs 5 points everywhere today."
+    assert text not in answer("What about delays?", OPTICS, saying(engine, text)).text
+    showing = replace(engine, config=engine.config.replace(show_weak_sentences=True))
+    first = answer("What about delays?", OPTICS, saying(showing, text)).sentences[0]
+    assert (first.text, first.support) == (text, Support.WEAK)
