@@ -102,13 +102,14 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
     config = engine.config
     question = check_question(question, config.question_characters)
     with watch.stage("understand"):
-        standalone = make_standalone(question, history)
-    hits = engine.searcher.search(standalone[-config.question_characters :], scope, watch=watch)
+        standalone = make_standalone(question, history)[-config.question_characters :]
+    searcher = engine.searcher
+    with watch.stage("embed"):
+        query = searcher.embedder.embed_query(standalone)
+    hits = searcher.search(standalone, scope, watch=watch, query=query)
     yield Found(tuple(hits))
     with watch.stage("evidence"):
-        evidence = select_evidence(
-            standalone, hits[: config.sources], word_weights(standalone, engine.searcher.store), engine.searcher.embedder
-        )
+        evidence = select_evidence(query, hits[: config.sources], word_weights(standalone, searcher.store), searcher.embedder)
         sure = confidence(evidence)
     shown = frozenset({Support.SUPPORTED, Support.WEAK} if config.show_weak_sentences else {Support.SUPPORTED})
     draft = _Composition(question, standalone, sure, [hit.passage for hit in hits[: config.sources]], shown)

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from rag.embed import Embedder
 from rag.store import Store
 from rag.text import content_words, sentence_spans, stem, stems, words
@@ -56,8 +58,13 @@ def word_weights(question: str, store: Store) -> dict[str, float]:
     return {stem(word): math.log1p(chunks / (1 + store.count_chunks_with(word))) for word in dict.fromkeys(content_words(question))}
 
 
-def select_evidence(question: str, hits: Sequence[Hit], weights: Mapping[str, float], embedder: Embedder) -> list[Evidence]:
-    """The statements of the hits that may answer, the strongest first: at most `STATEMENTS_WEIGHED`."""
+def select_evidence(query: np.ndarray, hits: Sequence[Hit], weights: Mapping[str, float], embedder: Embedder) -> list[Evidence]:
+    """The statements of the hits that may answer, the strongest first: at most `STATEMENTS_WEIGHED`.
+
+    Args:
+        query: the question's vector, `(d,) float32` of norm 1.
+        weights: the question's words, as `word_weights` gives them.
+    """
     statements = [
         Evidence(hit, start, end, 0.0, overlap(hit.passage.chunk.text[start:end], weights))
         for hit in hits
@@ -66,7 +73,7 @@ def select_evidence(question: str, hits: Sequence[Hit], weights: Mapping[str, fl
     weighed = sorted(statements, key=_order)[:STATEMENTS_WEIGHED]
     if not weighed:
         return []
-    similarities = embedder.embed_documents([one.text for one in weighed]) @ embedder.embed_query(question)
+    similarities = embedder.embed_documents([one.text for one in weighed]) @ query
     return sorted((replace(one, similarity=float(value)) for one, value in zip(weighed, similarities, strict=True)), key=_order)
 
 

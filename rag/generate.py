@@ -115,9 +115,6 @@ class TransformersChatModel(BaseChatModel):
                 self._loaded = load_generator(self.files, self.config)
             return self._loaded
 
-    def get_num_tokens(self, text: str) -> int:
-        return len(self.loaded[1](text).input_ids)
-
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
     ) -> ChatResult:

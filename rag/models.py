@@ -247,19 +247,23 @@ def _without_progress_bars() -> None:
     logging.disable_progress_bar()
 
 
+def _encoder_settings(config: Config) -> dict[str, Any]:
+    """How sentence-transformers loads any of our encoders: from safetensors, without code of the model's folder."""
+    _without_progress_bars()
+    device = choose_device(config.device)
+    return {
+        "device": device,
+        "trust_remote_code": False,
+        "model_kwargs": {"dtype": choose_dtype(config.dtype, device), "use_safetensors": True},
+    }
+
+
 def load_embedder(files: ModelFiles, config: Config) -> SentenceTransformer:
     """The embedder, ready on its device."""
     go_offline(config.allow_downloads)
     from sentence_transformers import SentenceTransformer
 
-    _without_progress_bars()
-    device = choose_device(config.device)
-    return SentenceTransformer(
-        str(files.path),
-        device=device,
-        trust_remote_code=False,
-        model_kwargs={"dtype": choose_dtype(config.dtype, device), "use_safetensors": True},
-    )
+    return SentenceTransformer(str(files.path), **_encoder_settings(config))
 
 
 def load_reranker(name: str, config: Config) -> CrossEncoder:
@@ -278,13 +282,7 @@ def load_reranker(name: str, config: Config) -> CrossEncoder:
         raise ModelError(
             f"{name} is no reranker: its architecture is {', '.join(architectures) or 'unnamed'}, expected …ForSequenceClassification"
         )
-    device = choose_device(config.device)
-    return CrossEncoder(
-        str(files.path),
-        device=device,
-        trust_remote_code=False,
-        model_kwargs={"dtype": choose_dtype(config.dtype, device), "use_safetensors": True},
-    )
+    return CrossEncoder(str(files.path), **_encoder_settings(config))
 
 
 def load_generator(files: ModelFiles, config: Config) -> tuple[Any, Any]:

@@ -65,8 +65,13 @@ class Searcher:
     def from_config(cls, config: Config, notify: Callable[[str], None] = _LOG.warning) -> Searcher:
         return cls(Store.open(config.store), SentenceTransformerEmbedder.from_config(config), config, notify)
 
-    def search(self, question: str, scope: Scope, limit: int | None = None, watch: Stopwatch | None = None) -> list[Hit]:
+    def search(
+        self, question: str, scope: Scope, limit: int | None = None, watch: Stopwatch | None = None, query: np.ndarray | None = None
+    ) -> list[Hit]:
         """The best hits for a question, best first.
+
+        Args:
+            query: the question's vector, `(d,) float32` of norm 1, where the caller has it already.
 
         Raises:
             QuestionError: the question is empty or too long.
@@ -74,10 +79,11 @@ class Searcher:
         """
         watch = watch or Stopwatch()
         question = check_question(question, self.config.question_characters)
-        self.store.course(scope.course)
+        self.store.require_course(scope.course)
         limit, candidates = limit or self.config.hits, max(self.config.candidates, limit or 0)
-        with watch.stage("embed"):
-            query = self.embedder.embed_query(question)
+        if query is None:
+            with watch.stage("embed"):
+                query = self.embedder.embed_query(question)
         with watch.stage("dense"):
             self.store.require_embedder(self.embedder.stamp)  # a rebuild with another embedder may have happened since
             snapshot = self._snapshots.current()

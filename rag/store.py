@@ -219,17 +219,20 @@ class Store:
         return [Course(**row) for row in rows]
 
     def course(self, name: str) -> Course:
-        """The course called `name`.
+        """The course called `name`, with its documents and chunks counted.
 
         Raises:
             UnknownCourse: there is none; the message lists those there are.
         """
-        courses = self.courses()
-        for course in courses:
-            if course.name == name:
-                return course
-        there = ", ".join(course.name for course in courses) or "none yet; run: python -m ingest FOLDER"
-        raise UnknownCourse(f"there is no course {name!r} in {self.directory}; its courses: {there}")
+        self.require_course(name)
+        return next(course for course in self.courses() if course.name == name)
+
+    def require_course(self, name: str) -> None:
+        """Raises UnknownCourse, which lists the courses there are, unless `name` is one. Counts nothing: every question asks it."""
+        names = [row["name"] for row in self.db.query("SELECT name FROM courses ORDER BY name")]
+        if name not in names:
+            there = ", ".join(names) or "none yet; run: python -m ingest FOLDER"
+            raise UnknownCourse(f"there is no course {name!r} in {self.directory}; its courses: {there}")
 
     def documents(self, course: str) -> list[StoredDocument]:
         rows = self.db.query(

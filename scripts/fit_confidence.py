@@ -74,8 +74,9 @@ def _features(searcher: Searcher, course: str, questions: list[Golden]) -> tuple
     rows = []
     for golden in questions:
         standalone = make_standalone(golden.question, golden.history)
-        hits = searcher.search(standalone, Scope(course, path=golden.scope))[: searcher.config.sources]
-        evidence = select_evidence(standalone, hits, word_weights(standalone, searcher.store), searcher.embedder)
+        query = searcher.embedder.embed_query(standalone)
+        hits = searcher.search(standalone, Scope(course, path=golden.scope), query=query)[: searcher.config.sources]
+        evidence = select_evidence(query, hits, word_weights(standalone, searcher.store), searcher.embedder)
         rows.append(confidence_features(evidence))
     return np.array(rows), np.array([golden.answerable for golden in questions])
 

@@ -14,7 +14,7 @@ def hits(engine: Engine, question: str) -> Sequence[Hit]:
 def test_the_statement_that_answers_comes_first(engine: Engine) -> None:
     question = "How many points does a late day cost?"
     weights = word_weights(question, engine.searcher.store)
-    evidence = select_evidence(question, hits(engine, question), weights, engine.searcher.embedder)
+    evidence = select_evidence(engine.searcher.embedder.embed_query(question), hits(engine, question), weights, engine.searcher.embedder)
     assert evidence[0].text.endswith("Each late day costs 5 points.")
     assert evidence[0].hit.passage.source == "syllabus.md"
     assert [one.strength for one in evidence] == sorted((one.strength for one in evidence), reverse=True)
@@ -39,14 +39,14 @@ def test_a_label_is_read_with_what_follows() -> None:
 
 
 def test_without_evidence_there_is_no_confidence(engine: Engine) -> None:
-    assert select_evidence("x", [], {}, engine.searcher.embedder) == []
+    assert select_evidence(engine.searcher.embedder.embed_query("x"), [], {}, engine.searcher.embedder) == []
     assert confidence([]) == 0
 
 
 def test_confidence_is_higher_for_what_the_materials_hold(engine: Engine) -> None:
     def sure(question: str) -> float:
-        return confidence(
-            select_evidence(question, hits(engine, question), word_weights(question, engine.searcher.store), engine.searcher.embedder)
-        )
+        searcher = engine.searcher
+        query = searcher.embedder.embed_query(question)
+        return confidence(select_evidence(query, hits(engine, question), word_weights(question, searcher.store), searcher.embedder))
 
     assert sure("How many points does a late day cost?") > sure("Where can I park my bicycle?")

@@ -1,11 +1,18 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.pipeline import ingest_course
 from rag.answer import Engine
+from rag.config import Config
 from rag.errors import QuestionError, UnknownCourse
-from rag.retrieve import check_question, fuse, match_expression, speaks_of_another_part
+from rag.retrieve import Searcher, check_question, fuse, match_expression, speaks_of_another_part
+from rag.store import Store
 from rag.types import Chunk, Location, LocationKind, Passage, Scope
+from support import HashingEmbedder
 
 
 def test_fusion_by_hand() -> None:
@@ -83,3 +90,26 @@ def test_search_sees_what_was_ingested_since(engine: Engine) -> None:
     assert engine.searcher.search("midterm", Scope("optics"))[0].passage.source == "syllabus.md"
     engine.searcher.store.remove_documents("optics", ["syllabus.md"])
     assert {hit.passage.source for hit in engine.searcher.search("midterm", Scope("optics"))} == {"notes/week02-lenses.md"}
+
+
+class MeaninglessEmbedder(HashingEmbedder):
+    """Every text is the same to it: what is found then, the words have found."""
+
+    def embed_query(self, text: str) -> np.ndarray:
+        return np.full(256, 1 / 16, np.float32)
+
+
+def test_words_find_what_the_vectors_do_not_tell_apart(store: Store, course_folder: Path) -> None:
+    embedder, config = MeaninglessEmbedder(), Config()
+    ingest_course(course_folder, store, embedder, config)
+    hits = Searcher(store, embedder, config).search("Which rays cause aberration?", Scope("optics"))
+    assert hits[0].passage.chunk.location.heading == ("Lenses", "Aberration")
+    assert hits[0].score > hits[1].score
+
+
+def test_vectors_find_what_no_word_matches(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The index is told nothing: only the dense leg can answer.
+    monkeypatch.setattr(engine.searcher.store, "search_text", lambda *_: [])
+    hits = engine.searcher.search("Which rays cause aberration?", Scope("optics"))
+    assert hits[0].passage.chunk.location.heading == ("Lenses", "Aberration")
+    assert hits[0].bm25 is None
