@@ -22,7 +22,7 @@ from ir_measures import RR, R, Success, nDCG
 from scipy.stats import bootstrap
 
 from rag.errors import LecternError
-from rag.types import Answer, Hit, LocationKind, Passage, Turn
+from rag.types import Answer, Hit, LocationKind, Mode, Passage, Turn
 
 STDIN = Path("-")
 BUDGET_WORDS = 750
@@ -70,7 +70,7 @@ class Judged:
 
     golden: Golden
     figures: dict[str, float] = field(default_factory=dict)
-    confidence: float | None = None
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,21 @@ class Evaluation:
         """How well the confidence tells answerable from unanswerable questions; None without both."""
         sure: dict[bool, list[float]] = {True: [], False: []}
         for one in self.judged:
-            if one.confidence is not None:
-                sure[one.golden.answerable].append(one.confidence)
+            if one.answer is not None:
+                sure[one.golden.answerable].append(one.answer.confidence)
         return auroc(sure[True], sure[False]) if all(sure.values()) else None
+
+    @property
+    def answer_ms(self) -> dict[str, float]:
+        """p50 and p95 of the whole time of the answers that were not refused; empty without any."""
+        times = [one.answer.latency.total for one in self.judged if one.answer is not None and not one.answer.abstained]
+        return {f"p{share}": round(float(np.percentile(times, share)), 1) for share in (50, 95)} if times else {}
+
+    @property
+    def generated_share(self) -> float | None:
+        """Share of the answers, refusals apart, that hold a sentence of the generator's; the others quote the materials."""
+        modes = [one.answer.mode is Mode.GENERATED for one in self.judged if one.answer is not None and not one.answer.abstained]
+        return sum(modes) / len(modes) if modes else None
 
     def figures(self) -> dict[str, Figure]:
         """Each measure over all questions that have it."""
@@ -101,6 +113,8 @@ class Evaluation:
             "questions": len(self.judged),
             "figures": {name: asdict(figure) for name, figure in self.figures().items()},
             "answerable_auroc": self.answerable_auroc,
+            "generated_share": self.generated_share,
+            "answer_ms": self.answer_ms,
             "categories": {
                 category: {name: figure.mean for name, figure in figures.items()} for category, figures in self.by_category().items()
             },
@@ -111,6 +125,9 @@ class Evaluation:
         lines = [f"{name:22} {figure}" for name, figure in self.figures().items()]
         if self.answerable_auroc is not None:
             lines.append(f"{'answerable_auroc':22} {self.answerable_auroc:.3f}")
+        if self.generated_share is not None:
+            lines.append(f"{'generated_share':22} {self.generated_share:.3f}")
+            lines += [f"{f'answer_ms_{name}':22} {value:.0f}" for name, value in self.answer_ms.items()]
         for category, figures in self.by_category().items():
             main = [f"{name} {figures[name].mean:.3f}" for name in _MAIN_MEASURES if name in figures]
             lines.append(f"  {category or 'no category'}: {', '.join(main) or 'see above'}")
@@ -135,7 +152,7 @@ def evaluate(
             one.figures |= judge_hits(golden, search(golden))
         if answer is not None:
             answered = answer(golden)
-            one.confidence = answered.confidence
+            one.answer = answered
             one.figures |= judge_answer(golden, answered)
         judged.append(one)
         progress(done)

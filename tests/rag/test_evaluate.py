@@ -1,14 +1,15 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rag.answer import Engine, answer
 from rag.errors import LecternError
-from rag.evaluate import Golden, auroc, coverage, evaluate, figure, judge_answer, judge_hits, read_questions, token_f1
-from rag.types import Chunk, Hit, Location, LocationKind, Passage, Scope
+from rag.evaluate import Evaluation, Golden, Judged, auroc, coverage, evaluate, figure, judge_answer, judge_hits, read_questions, token_f1
+from rag.types import Chunk, Hit, Latency, Location, LocationKind, Mode, Passage, Scope
 from rag.wire import answer_to_json, hit_to_json
 from support import SHARED_DATA
 
@@ -136,3 +137,14 @@ def test_figures_agree_with_the_common_scorer(engine: Engine, tmp_path: Path) ->
         "answerable_auroc",
     ):
         assert means[name] == pytest.approx(theirs[name], abs=6e-4), name
+
+
+def test_times_and_modes_are_of_the_answers_that_were_given(engine: Engine) -> None:
+    given = answer("How many points does a late day cost?", Scope("optics"), engine)
+    timed = [replace(given, latency=Latency({}, total)) for total in (10.0, 30.0, 20.0)]
+    generated = replace(timed[0], mode=Mode.GENERATED)
+    refused = replace(given, abstained=True, latency=Latency({}, 9000.0))
+    evaluation = Evaluation([Judged(golden(), answer=one) for one in (generated, *timed[1:], refused)] + [Judged(golden())])
+    assert evaluation.answer_ms == {"p50": 20.0, "p95": 29.0}
+    assert evaluation.generated_share == pytest.approx(1 / 3)
+    assert Evaluation([Judged(golden())]).answer_ms == {}
