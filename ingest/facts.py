@@ -1,4 +1,7 @@
-"""Course facts: what a file is, of which week, since when. From `course.toml`, then the file's own front matter, then its name."""
+"""Course facts: what a file is, of which week and lecture, of when, due when.
+
+From `course.toml`, then the file's own front matter, then its name.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -19,14 +23,35 @@ _MATERIALS = {
     "assignment": r"assignment|homework|\bhw\d*\b|problem[-_ ]?set|\bpset|project",
     "lab": r"\blabs?\d*\b|tutorial|exercise",
     "transcript": r"transcript|subtitle|caption|\.(?:srt|vtt)$",
-    "slides": r"slide|deck|\.(?:pptx|odp)$",
+    "code": r"\.(?:py|java|cs|scala|kt|swift|c|h|cpp|cc|hpp|jsx?|tsx?|go|rs|rb|php|r|jl|m|hs|ml|lisp|scm|pl|sh|sql|css)$",
+    "data": r"\.(?:csv|tsv|json)$",
+    "slides": r"slide|deck|\.(?:pptx|odp|otp)$",
     "faq": r"\bfaq",
     "lecture notes": r"lecture|\blec\d*\b|notes|chapter|\bbook\b",
 }
-_NUMBER = re.compile(
-    r"(?:week|wk|lecture|lec|chapter|ch|lab|unit|module|session|class)[-_ ]?0*(\d{1,2})(?!\d)|(?:^|/)0*(\d{1,2})[-_. ](?=[^/]*$)",
+_NUMBER = r"[-_ ]?0*(\d{1,2})(?!\d)"
+_WEEK = re.compile(rf"(?:week|(?<![a-z])wk){_NUMBER}", re.IGNORECASE)
+_LECTURE = re.compile(rf"(?:lecture|session|(?<![a-z])(?:lec|class)){_NUMBER}", re.IGNORECASE)
+_UNIT = re.compile(
+    rf"(?:chapter|module|(?<![a-z])(?:ch|lab|unit)){_NUMBER}|(?:^|/)0*(\d{{1,2}})[-_. ](?!\d{{1,2}}[-_.]\d{{4}})(?=[^/]*$)",
     re.IGNORECASE,
 )
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DATE_IN_NAME = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_.]?)(\d\d)\2(\d\d)(?!\d)")
+_DATES = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(?P<year>\d{4})([-_./]?)(?P<month>\d{2})\2(?P<day>\d{2})(?:[T ]\d{2}:.*)?",  # the time of a day is left out
+        r"(?P<day>\d{1,2})\. ?(?P<month>\d{1,2})\. ?(?P<year>\d{4})",
+        r"(?:[a-z]+,? )?(?P<name>[a-z]{3,9})\.? (?P<day>\d{1,2})(?:st|nd|rd|th)?,? (?P<year>\d{4})",
+        r"(?:[a-z]+,? )?(?P<day>\d{1,2})(?:st|nd|rd|th|\.)?[- ](?:of )?(?P<name>[a-z]{3,9})\.?,?[- ](?P<year>\d{4})",
+    )
+)
+_MONTH_NAME = re.compile(
+    r"jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
+)
+_SLASHES = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +70,7 @@ def read_course_facts(folder: Path, name: str | None = None) -> CourseFacts:
         name: overrides the name.
 
     Raises:
-        CorpusError: course.toml is not valid, or a week in it is no number.
+        CorpusError: course.toml is not valid, or a week or lecture in it is no number, or a date or due date no date.
     """
     file = folder / COURSE_FILE
     content: dict[str, Any] = {}
@@ -64,14 +89,18 @@ def read_course_facts(folder: Path, name: str | None = None) -> CourseFacts:
 
 
 def facts_of_file(source: str, course: CourseFacts, stated: Mapping[str, str]) -> dict[str, str]:
-    """The facts of one file, the more deliberate word first: course.toml, what the file itself states, what its name suggests."""
-    facts = _from_name(source)
-    facts |= _cleaned(stated)
+    """The facts of one file, the more deliberate word first: course.toml, what the file itself states, what its name suggests.
+
+    Keys: title, material, week, lecture, date, due. Where no week is named, a lecture's number stands for it, or that of a chapter, unit
+    or lab, or the one the file's name begins with.
+    """
+    facts = _from_name(source) | _cleaned(stated)
     for pattern, rule in course.rules:
         if fnmatchcase(source, pattern):
             facts |= rule
             break
-    return facts
+    week = facts.get("week") or facts.get("lecture") or _unit_in_name(source)
+    return facts | ({"week": week} if week else {})
 
 
 def _rule(material: Mapping[str, Any], file: Path) -> dict[str, str]:
@@ -82,16 +111,60 @@ def _rule(material: Mapping[str, Any], file: Path) -> dict[str, str]:
 
 
 def _cleaned(facts: Mapping[str, str], strict: bool = False) -> dict[str, str]:
-    """Facts under the names that the catalogue keeps: title, material, week, date."""
-    cleaned = {key: facts[key] for key in ("title", "date") if facts.get(key)}
+    """Facts under the names and in the forms that the catalogue keeps.
+
+    Raises:
+        ValueError: a number or date is none, and this is `strict`.
+    """
+    cleaned = {"title": facts["title"]} if facts.get("title") else {}
     if material := facts.get("material") or facts.get("type"):
         cleaned["material"] = material.lower()
-    if week := facts.get("week") or facts.get("lecture"):
-        if re.fullmatch(r"\d{1,3}", week.strip()):
-            cleaned["week"] = week.strip()
-        elif strict:
-            raise ValueError(f"has week {week!r}; expected a number")
+    for keys, normalise, expected in (
+        (("week", "lecture"), _normal_number, "a number"),
+        (("date", "due"), _normal_date, "a date such as 2024-09-03"),
+    ):
+        for key in keys:
+            value = facts.get(key, "").strip()
+            if normal := normalise(value):
+                cleaned[key] = normal
+            elif value and strict:
+                raise ValueError(f"has {key} {value!r}; expected {expected}")
     return cleaned
+
+
+def _normal_number(text: str) -> str | None:
+    """The number without leading zeros; None when it is none."""
+    return str(int(text)) if re.fullmatch(r"[0-9]{1,3}", text) else None
+
+
+def _normal_date(text: str) -> str | None:
+    """The date as YYYY-MM-DD; as it stands when day and month could be either way round; None when it is no date."""
+    text = " ".join(text.split())
+    if slashes := _SLASHES.fullmatch(text):
+        first, second, year = (int(group) for group in slashes.groups())
+        if max(first, second) <= 12 and first != second:
+            return text
+        return _iso(year, min(first, second), max(first, second))
+    for pattern in _DATES:
+        if match := pattern.fullmatch(text):
+            parts = match.groupdict()
+            month = _month_number(parts["name"]) if "name" in parts else int(parts["month"])
+            return _iso(int(parts["year"]), month, int(parts["day"]))
+    return None
+
+
+def _month_number(name: str) -> int:
+    """1 to 12; 0 when no month has this English name."""
+    lower = name.lower()
+    return _MONTHS.index(lower[:3]) + 1 if _MONTH_NAME.fullmatch(lower) else 0
+
+
+def _iso(year: int, month: int, day: int) -> str | None:
+    """The day as YYYY-MM-DD; None when the calendar has no such day."""
+    try:
+        return date(year, month, day).isoformat()
+    except ValueError:
+        return None
 
 
 def _from_name(source: str) -> dict[str, str]:
@@ -101,6 +174,16 @@ def _from_name(source: str) -> dict[str, str]:
         if re.search(pattern, readable):
             facts["material"] = material
             break
-    if number := _NUMBER.search(source):
-        facts["week"] = number.group(1) or number.group(2)
+    for key, numbered in (("week", _WEEK), ("lecture", _LECTURE)):
+        if number := numbered.search(source):
+            facts[key] = number[1]
+    days = [_iso(int(match[1]), int(match[3]), int(match[4])) for match in _DATE_IN_NAME.finditer(source)]
+    if day := next(filter(None, reversed(days)), None):
+        facts["date"] = day
     return facts
+
+
+def _unit_in_name(source: str) -> str | None:
+    """The number of the chapter, unit, module or lab, or the one that the file's name begins with."""
+    number = _UNIT.search(source)
+    return (number[1] or number[2]) if number else None

@@ -23,6 +23,7 @@ PDFIUM = threading.RLock()
 MARKER = (255, 214, 0, 90)  # RGBA; translucent, so that black on white and white on black both stay legible
 MARKER_MARGIN = 1.0  # points around the letters
 LARGEST_PIXELS = 24_000_000  # a poster at scale 2 would take gigabytes
+LONGEST_SIDE = 20_000  # pixels, of a page like a ribbon
 
 FILLER = "\u2060"
 """Stands for the second half of a character that takes two places in PDFium's text."""
@@ -53,7 +54,9 @@ def open_pdf(data: bytes, source: str) -> Iterator[pypdfium2.PdfDocument]:
         except pypdfium2.PdfiumError as error:
             if error.err_code in (pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY):
                 raise UnreadableDocument(f"{source} is encrypted: save it without a password") from error
-            raise UnreadableDocument(f"{source} is damaged or no PDF: {error}") from error
+            raise UnreadableDocument(
+                f"{source} is damaged or no PDF ({error}): open it in its own program and save it again as PDF"
+            ) from error
         with document:
             yield document
 
@@ -92,9 +95,7 @@ def render_page(data: bytes, page: int, boxes: Sequence[Box] = (), scale: float 
     """The page (from 1) as a PNG of `scale` pixels a point, the boxes marked."""
     with open_pdf(data, source) as document:
         pdf_page = _load_page(document, page, source)
-        width, height = pdf_page.get_size()
-        scale = min(scale, (LARGEST_PIXELS / max(width * height, 1)) ** 0.5)
-        bitmap = pdf_page.render(scale=scale)
+        bitmap = pdf_page.render(scale=bounded_scale(pdf_page, scale))
         image = bitmap.to_pil().convert("RGB")
         corners = bitmap.get_posconv(pdf_page).to_bitmap
         marked = [
@@ -102,6 +103,12 @@ def render_page(data: bytes, page: int, boxes: Sequence[Box] = (), scale: float 
             for box in boxes
         ]
     return _mark(image, marked)
+
+
+def bounded_scale(page: pypdfium2.PdfPage, scale: float, pixels: int = LARGEST_PIXELS) -> float:
+    """`scale` (pixels a point), or what keeps the picture of a huge page within so many pixels and LONGEST_SIDE."""
+    width, height = (max(side, 1.0) for side in page.get_size())
+    return float(min(scale, (pixels / (width * height)) ** 0.5, LONGEST_SIDE / max(width, height)))
 
 
 def find_words(text: str, quote: str) -> tuple[int, int] | None:

@@ -1,44 +1,63 @@
 """Readers turn the bytes of one file into a Document. A new format is one module with `read(data, source)` and one line here.
 
-Readers know nothing of folders, courses or the store, and never run or fetch what a document names.
+Readers know nothing of folders, courses or the store, and never run or fetch what a document names. Whoever makes a reader get something
+else from the same bytes counts READERS_VERSION in `ingest/sync.py` up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import PurePosixPath
 
-from ingest.readers import docx, html, markdown, notebook, pdf, pptx, subtitles, tex, text
+from ingest.readers import code
+from ingest.readers._hidden import strip_hidden
 from rag.errors import UnreadableDocument
 from rag.types import Document
 
 Reader = Callable[[bytes, str], Document]
 
-READERS: dict[str, Reader] = {
-    ".pdf": pdf.read,
-    ".pptx": pptx.read,
-    ".docx": docx.read,
-    ".ipynb": notebook.read,
-    ".html": html.read,
-    ".htm": html.read,
-    ".xhtml": html.read,
-    ".md": markdown.read,
-    ".mdx": markdown.read,
-    ".mkd": markdown.read,
-    ".markdown": markdown.read,
-    ".tex": tex.read,
-    ".txt": text.read,
-    ".text": text.read,
-    ".log": text.read,
-    ".srt": subtitles.read,
-    ".vtt": subtitles.read,
+READERS: dict[str, str] = {
+    ".pdf": "pdf",
+    ".pptx": "pptx",
+    ".docx": "docx",
+    ".odp": "odf",
+    ".otp": "odf",
+    ".odt": "odf",
+    ".ott": "odf",
+    ".rtf": "rtf",
+    ".epub": "epub",
+    ".ipynb": "notebook",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".md": "markdown",
+    ".mdx": "markdown",
+    ".mkd": "markdown",
+    ".markdown": "markdown",
+    ".rmd": "markdown",
+    ".qmd": "markdown",
+    ".tex": "tex",
+    ".txt": "text",
+    ".text": "text",
+    ".log": "text",
+    ".srt": "subtitles",
+    ".vtt": "subtitles",
+    ".csv": "table",
+    ".tsv": "table",
+    **dict.fromkeys(code.SUFFIXES, "code"),
 }
+"""Suffix → module. A module is loaded at the first file of its format."""
 
 FORMATS = tuple(READERS)
-READERS_VERSION = 1
-"""Goes up when a reader makes something else of the same bytes, so that the next run reads again what is already there."""
+READ = "PDF, PowerPoint, Word, OpenDocument, EPUB, RTF, notebook, web page, Markdown, TeX, text, subtitles, CSV, source code"
 
-_SUCCESSORS = {".ppt": ".pptx", ".pps": ".pptx", ".doc": ".docx", ".rtf": ".docx", ".odt": ".docx", ".odp": ".pptx"}
+_SUCCESSORS = {
+    **dict.fromkeys((".ppt", ".pps"), ".pptx"),
+    ".doc": ".docx",
+    **dict.fromkeys((".xls", ".xlsx", ".ods"), ".csv"),
+    **dict.fromkeys((".mobi", ".azw3"), ".epub"),
+}
 
 
 def read_document(data: bytes, source: str) -> Document:
@@ -47,11 +66,20 @@ def read_document(data: bytes, source: str) -> Document:
     Raises:
         UnreadableDocument: the format is not read, or the file is empty, damaged, encrypted or without text.
     """
-    suffix = PurePosixPath(source).suffix.lower()
+    suffix = suffix_of(source)
     if suffix in _SUCCESSORS:
         raise UnreadableDocument(f"{source} is in the format {suffix}, which is not read: save it as {_SUCCESSORS[suffix]} or PDF")
     if suffix not in READERS:
-        raise UnreadableDocument(f"{source} is in the format {suffix or '(none)'}, which is not read; read are {' '.join(FORMATS)}")
+        raise UnreadableDocument(f"{source} is in the format {suffix or '(none)'}, which is not read: save it in one that is ({READ})")
     if not data.strip():
         raise UnreadableDocument(f"{source} is empty")
-    return READERS[suffix](data, source)
+    return strip_hidden(load_reader(suffix)(data, source), source)
+
+
+def load_reader(suffix: str) -> Reader:
+    """The reader of a format that is read."""
+    return import_module(f"ingest.readers.{READERS[suffix]}").read
+
+
+def suffix_of(source: str) -> str:
+    return PurePosixPath(source).suffix.lower()

@@ -48,6 +48,11 @@ class Line(NamedTuple):
         return max(self.top - self.bottom, 0.1)
 
 
+def is_list_mark(text: str) -> bool:
+    """Whether the text is nothing but a bullet or an item's number."""
+    return _LIST_ITEM.fullmatch(text) is not None
+
+
 def join_fragments(lines: Iterable[Line]) -> list[Line]:
     """The lines with those made one that stand at the same height: exponents and indices, and bullets before their text."""
     joined: list[Line] = []

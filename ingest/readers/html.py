@@ -7,11 +7,13 @@ scripts, KaTeX). Nothing is fetched and no script runs.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from ingest.readers._common import Block, Part, choose_title, clean, decode, join_blocks, one_line, sections_of, table_row
+from ingest.readers._hidden import HiddenText
 from rag.errors import UnreadableDocument
 from rag.types import Document
 
@@ -21,10 +23,26 @@ _DROPPED = frozenset({
     "audio", "video", "form", "button", "select", "input", "textarea", "head", "title", "dialog",
 })  # fmt: skip
 _INLINE = frozenset({
-    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins", "kbd", "label",
+    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "img", "ins", "kbd", "label",
     "mark", "math", "output", "q", "rp", "rt", "ruby", "s", "samp", "small", "span", "strike", "strong", "sub", "sup", "time", "tt",
     "u", "var", "wbr", "-text",
 })  # fmt: skip
+DEEPEST = 1000  # elements; browsers stop at 512
+STYLE_CHARACTERS = 2000
+REPEATED_CHARACTERS = 80  # a merged cell that is longer is a text, not a label
+WIDEST_SPAN = 60
+
+# Elements that never hold much, or that close by themselves where the next one begins.
+_NEVER_DEEP = frozenset(
+    b"p li td th tr dt dd option optgroup thead tbody tfoot colgroup rb rt rp rtc html head body area base br col embed hr img input link"
+    b" meta param source track wbr".split()
+)
+_TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9]{0,20})")
+_HIDDEN_STYLE = re.compile(
+    r"(?:^|;)\s{0,9}(?:display\s{0,9}:\s{0,9}none|visibility\s{0,9}:\s{0,9}hidden"
+    r"|(?:font-size|opacity)\s{0,9}:\s{0,9}0(?:\.0{1,9})?(?:px|pt|em|rem|%)?)\s{0,9}(?:!\s{0,9}important\s{0,9})?(?:;|$)",
+    re.IGNORECASE,
+)
 _TEX_SCRIPT = re.compile(r"math/tex(;\s*mode=display)?")
 _BLANKS = re.compile(r"[ \t\n\r\f]+")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset", re.IGNORECASE)
@@ -40,6 +58,8 @@ class _Page:
     blocks: list[Block] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     bullet: str = ""
+    number: int | None = None  # of the list item before, in a numbered list
+    hidden: HiddenText = field(default_factory=HiddenText)
 
     def end_block(self) -> None:
         lines = [one_line(line) for line in "".join(self.words).split("\n")]
@@ -63,19 +83,38 @@ def read(data: bytes, source: str) -> Document:
     try:
         _walk(_content(tree), page)
     except RecursionError as error:
-        raise UnreadableDocument(f"{source} nests its elements too deeply to be a page for people") from error
+        raise UnreadableDocument(f"{source} nests its elements too deeply to be a page for people: save the page as PDF") from error
     page.end_part()
     sections = sections_of(page.parts)
+    notices = page.hidden.notices()
     if not sections:
-        raise UnreadableDocument(f"{source} holds no text outside of scripts and navigation")
+        unseen = f", only hidden text ({notices[0]})" if notices else ""
+        raise UnreadableDocument(f"{source} holds no text outside of scripts and navigation{unseen}: save the page as PDF")
     first = next((part.heading for part in page.parts if part.level == 1), "")
-    return Document(choose_title((title, first), source), sections)
+    return Document(choose_title((title, first), source), sections, notices=notices)
 
 
 def _parse(data: bytes, source: str) -> LexborHTMLParser:
     """The page's tree. A page that names no encoding is decoded as plain text is, not as the UTF-8 the parser would assume."""
+    if _nesting(data) > DEEPEST:
+        raise UnreadableDocument(f"{source} nests its elements too deeply to be a page for people: save the page as PDF")
     declared = data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or _META_CHARSET.search(data[:1024])
     return LexborHTMLParser(data, encoding=True) if declared else LexborHTMLParser(decode(data, source))
+
+
+def _nesting(data: bytes) -> int:
+    """About how many elements are open at the deepest place, told from the tags alone: parsing takes the square of it."""
+    depth = deepest = position = 0
+    while match := _TAG.search(data, position):
+        position = match.end()
+        closing, name = match[1], match[2].lower()
+        if name in (b"script", b"style") and not closing:
+            end = data.find(b"</" + match[2], position)
+            position = len(data) if end < 0 else end + 1
+        elif name not in _NEVER_DEEP:
+            depth = max(0, depth - 1) if closing else depth + 1
+            deepest = max(deepest, depth)
+    return deepest
 
 
 def _content(tree: LexborHTMLParser) -> LexborNode:
@@ -101,8 +140,10 @@ def _visit(node: LexborNode, tag: str, page: _Page) -> None:
         page.words.append(_BLANKS.sub(" ", clean(node.text_content or "")))
     elif tag == "math" or (tag == "script" and _TEX_SCRIPT.match(attributes.get("type") or "")):
         page.words.append(_latex(node))
-    elif tag in _DROPPED or tag.startswith(("-", "!")) or "hidden" in attributes or attributes.get("aria-hidden") == "true":
+    elif tag in _DROPPED or tag.startswith(("-", "!")) or attributes.get("aria-hidden") == "true":
         pass
+    elif "hidden" in attributes or _HIDDEN_STYLE.search((attributes.get("style") or "")[:STYLE_CHARACTERS]):
+        _leave_out(node, attributes.get("class") or "", page)
     elif tag == "br":
         page.words.append("\n")
     elif tag in _INLINE:
@@ -113,20 +154,35 @@ def _visit(node: LexborNode, tag: str, page: _Page) -> None:
         page.end_block()
 
 
+def _leave_out(node: LexborNode, names: str, page: _Page) -> None:
+    """Note what an element hides; but a formula that Wikipedia hides beside its picture is the only text of it, and stays."""
+    if "mwe-math" in names:
+        page.words += [_latex(formula) for formula in node.css("math")]
+        return
+    place = f"under {page.heading[:80]}" if page.heading else "at the beginning"
+    page.hidden.add("{n} characters in hidden elements", place, clean(node.text(separator=" ")))
+
+
 def _visit_block(node: LexborNode, tag: str, page: _Page) -> None:
     if tag in ("h1", "h2", "h3", "h4", "h5", "h6"):
-        heading = one_line(_text(node)).rstrip("¶#🔗 ")
+        heading = one_line(_text(node, page)).rstrip("¶#🔗 ")
         if heading:
             page.end_part(int(tag[1]), heading)
     elif tag == "pre":
         page.blocks.append(Block(clean(node.text()).strip("\n")))
     elif tag == "table" and not node.css("table table, h1, h2, h3, pre"):
-        rows = [row for row in node.css("caption, tr") if row.tag]
-        page.blocks += [Block(_row(row), tight=True) for row in rows]
+        page.blocks += [Block(row, tight=True) for row in _rows(node, page)]
+    elif tag in ("ol", "ul", "menu"):
+        outer_number, start = page.number, node.attributes.get("start") or "1"
+        page.number = None if tag != "ol" else int(start) - 1 if start.isdecimal() and len(start) < 7 else 0
+        _walk(node, page)
+        page.end_block()
+        page.number = outer_number
     elif tag == "li":
         outer = page.bullet
         depth = len(outer) - len(outer.lstrip())
-        page.bullet = " " * (depth or len(outer)) + "- "
+        page.number = None if page.number is None else page.number + 1
+        page.bullet = " " * (depth or len(outer)) + ("- " if page.number is None else f"{page.number}. ")
         _walk(node, page)
         page.end_block()
         page.bullet = outer
@@ -134,15 +190,45 @@ def _visit_block(node: LexborNode, tag: str, page: _Page) -> None:
         _walk(node, page)
 
 
-def _row(row: LexborNode) -> str:
-    if row.tag == "caption":
-        return one_line(_text(row))
-    return table_row(_text(cell) for cell in row.iter() if cell.tag in ("td", "th"))
+def _rows(table: LexborNode, page: _Page) -> Iterator[str]:
+    """The caption and the rows of a table; a short cell that reaches over rows stands in each of them."""
+    reaching: dict[int, tuple[int, str]] = {}  # by column: rows to come, text
+    for row in table.css("caption, tr"):
+        if row.tag == "caption":
+            yield one_line(_text(row, page))
+            continue
+        texts: list[str] = []
+        column = 0
+        for cell in (cell for cell in row.iter() if cell.tag in ("td", "th")):
+            column = _fill(texts, reaching, column)
+            text = _text(cell, page)
+            texts.append(text)
+            if (rows := _span(cell, "rowspan")) > 1:
+                reaching[column] = (rows - 1, text if len(text) <= REPEATED_CHARACTERS else "")
+            column += _span(cell, "colspan")
+        _fill(texts, reaching, column)
+        yield table_row(texts)
 
 
-def _text(node: LexborNode) -> str:
+def _fill(texts: list[str], reaching: dict[int, tuple[int, str]], column: int) -> int:
+    """Put the cells from the rows above that stand at this column; the next free column."""
+    while column in reaching:
+        rows, text = reaching.pop(column)
+        texts.append(text)
+        if rows > 1:
+            reaching[column] = (rows - 1, text)
+        column += 1
+    return column
+
+
+def _span(cell: LexborNode, name: str) -> int:
+    value = cell.attributes.get(name) or "1"
+    return min(max(int(value), 1), WIDEST_SPAN) if value.isdecimal() and len(value) < 6 else 1
+
+
+def _text(node: LexborNode, around: _Page) -> str:
     """All the text beneath a node, read like a page of its own."""
-    page = _Page()
+    page = _Page(hidden=around.hidden)
     _walk(node, page)
     page.end_part()
     return "\n".join(text for part in page.parts for text in (part.heading, part.body) if text)

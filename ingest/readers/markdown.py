@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
 from ingest.readers._common import Part, decode, one_line, sections_of, stem
 from rag.errors import UnreadableDocument
 from rag.types import Document
+
+HEADING_CHARACTERS = 2000  # a longer one is a paragraph with a mark too many, and slow to take apart
+_INLINE = MarkdownIt("commonmark")
+_BLOCKS = MarkdownIt("commonmark").disable(["inline"])  # what stands inside paragraphs is not needed, and takes most of the time
 
 FACTS = ("title", "material", "week", "lecture", "date")
 
@@ -51,16 +54,20 @@ def read(data: bytes, source: str) -> Document:
 
 def find_headings(text: str) -> list[Heading]:
     """The headings at the top level of a Markdown text: none inside lists, quotes or code."""
-    tokens = MarkdownIt("commonmark").parse(text)
+    references: dict[str, Any] = {}
+    tokens = _BLOCKS.parse(text, references)
     return [
-        Heading(token.map[0], token.map[1], int(token.tag[1]), _plain(inline))
+        Heading(token.map[0], token.map[1], int(token.tag[1]), _plain(inline.content, references))
         for token, inline in pairwise(tokens)
         if token.type == "heading_open" and token.level == 0 and token.map
     ]
 
 
-def _plain(inline: Token) -> str:
+def _plain(heading: str, references: dict[str, Any]) -> str:
     """A heading's words without its markup."""
+    if len(heading) > HEADING_CHARACTERS:
+        return one_line(heading)
+    (inline,) = _INLINE.parseInline(heading, references)
     words = "".join(" " if child.type == "softbreak" else child.content for child in inline.children or () if child.type != "html_inline")
     return _ATTRIBUTES.sub("", one_line(words))
 

@@ -41,8 +41,12 @@ def read(data: bytes, source: str) -> Document:
 def _load_cells(data: bytes, source: str) -> list[dict[str, Any]]:
     try:
         notebook = json.loads(decode(data, source), strict=False)
-    except (ValueError, RecursionError) as error:
-        raise UnreadableDocument(f"{source} is no notebook, its JSON is damaged: {error}") from error
+    except RecursionError as error:
+        raise UnreadableDocument(f"{source} is no notebook, its JSON is damaged (nested too deeply): save it again in Jupyter") from error
+    except ValueError as error:
+        raise UnreadableDocument(
+            f"{source} is no notebook, its JSON is damaged ({one_line(str(error))}): save it again in Jupyter"
+        ) from error
     if isinstance(notebook, dict) and isinstance(notebook.get("worksheets"), list):  # nbformat 3
         sheets = [sheet for sheet in notebook["worksheets"] if isinstance(sheet, dict)]
         cells = [cell for sheet in sheets for cell in _items(sheet.get("cells"))]

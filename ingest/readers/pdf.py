@@ -1,24 +1,37 @@
 """PDF: one Section a page, in the order the file draws its text.
 
-No OCR: a page without text is named in the notices. No table recognition: a row stays a line. About 500 pages a second on one core.
+A page that is a picture goes through tesseract where that is installed, and is named in the notices. No table recognition: a row stays a
+line, its cells parted by bars. About 500 pages a second on one core, OCR a second or two a page.
 """
 
 from __future__ import annotations
 
 import ctypes
 import re
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import pypdfium2
 import pypdfium2.raw as pdfium
 
+from ingest.readers import _ocr
 from ingest.readers._common import choose_title, clean, is_title, one_line
-from ingest.readers._layout import Line, Vocabulary, drop_furniture, join_fragments, large_title, paragraphs
+from ingest.readers._hidden import HiddenText
+from ingest.readers._layout import Line, Vocabulary, drop_furniture, is_list_mark, join_fragments, large_title, paragraphs
+from ingest.readers._pdf_hidden import find_hidden, is_suspect
 from rag.errors import UnreadableDocument
-from rag.pages import open_pdf, page_characters
+from rag.pages import bounded_scale, open_pdf, page_characters
 from rag.types import Document, Location, LocationKind, Section
+
+PAGES = 2000
+BOOKMARKS = 20_000
+OCR_PAGES = 200
+OCR_SECONDS = 40.0  # in all: a file has 60 s, of which the rest is for its other pages
+OCR_DOTS_PER_INCH = 200
+LISTED = 30  # page numbers in a notice
 
 _HYPHENS = "\x02\ufffe"  # what PDFium puts for a hyphen that ends a line, instead of the line's end
 _LINE = re.compile(r"[^\r\n\x02\ufffe]+")
@@ -38,14 +51,32 @@ class Bookmark(NamedTuple):
     at_top: bool
 
 
+class Page(NamedTuple):
+    """What is read of a page: its lines, and its lower and upper edge. `drawn`: something is on it, be it text or picture."""
+
+    lines: list[Line]
+    edges: tuple[float, float] = (0.0, 0.0)
+    drawn: bool = False
+    damaged: bool = False
+
+
 def read(data: bytes, source: str) -> Document:
-    """One Section a page that holds text."""
+    """One Section a page that holds text.
+
+    Raises:
+        UnreadableDocument: encrypted, damaged, of more than PAGES pages, or without text that could be read.
+    """
+    hidden = HiddenText()
     with open_pdf(data, source) as document:
-        bookmarks = list(_bookmarks(document))
+        if len(document) > PAGES:
+            raise UnreadableDocument(f"{source} has {len(document):,} pages, of which {PAGES:,} would be read: split it")
+        bookmarks = list(islice(_bookmarks(document), BOOKMARKS))
         metadata_title = _decoded(lambda: document.get_metadata_value("Title"))
-        pages, edges, damaged = _read_pages(document)
-    vocabulary = Vocabulary(line for page in pages for line in page)
-    texts = [clean(paragraphs(page, vocabulary)).strip("\n") for page in drop_furniture(pages, edges)]
+        pages = [_read_page(document, index, hidden) for index in range(len(document))]
+        texts = _texts(pages)
+        pictures = [index for index, page in enumerate(pages) if page.drawn and not texts[index]]
+        recognised = _recognise(document, pictures)
+    texts = [recognised.get(index) or text for index, text in enumerate(texts)]
     headings = page_headings(bookmarks, len(pages))
     sections = tuple(
         Section(text, Location(LocationKind.PAGE, number, heading=heading))
@@ -53,72 +84,143 @@ def read(data: bytes, source: str) -> Document:
         if text
     )
     if not sections:
-        raise UnreadableDocument(f"{source} holds no text on its {len(pages)} pages: it may be scanned; run OCR over it first")
+        raise UnreadableDocument(_why_empty(source, pages, pictures, hidden))
     title = choose_title(_titles(metadata_title, pages, sections), source)
-    return Document(title, sections, pages=len(pages), notices=_notices(texts, damaged))
+    notices = (*_notices(texts, pages, pictures), *_ocr_notices(recognised, texts, pictures), *hidden.notices())
+    return Document(title, sections, pages=len(pages), notices=notices)
 
 
-def _notices(texts: list[str], damaged: list[int]) -> tuple[str, ...]:
-    empty = [str(number) for number, text in enumerate(texts, start=1) if not text and number not in damaged]
+def _texts(pages: list[Page]) -> list[str]:
+    """Each page's paragraphs, without the headers and footers of all."""
+    vocabulary = Vocabulary(line for page in pages for line in page.lines)
+    kept = drop_furniture([page.lines for page in pages], [page.edges for page in pages])
+    return [clean(paragraphs(lines, vocabulary)).strip("\n") for lines in kept]
+
+
+def _recognise(document: pypdfium2.PdfDocument, pictures: list[int]) -> dict[int, str]:
+    """The text on pages that are pictures, by page index, as far as tesseract and the time allow; an empty text where it finds none."""
+    texts: dict[int, str] = {}
+    end = time.monotonic() + OCR_SECONDS
+    if not pictures or _ocr.available() is None:
+        return texts
+    for index in pictures[:OCR_PAGES]:
+        left = end - time.monotonic()
+        if left <= 0:
+            break
+        page = document[index]
+        image = page.render(scale=bounded_scale(page, OCR_DOTS_PER_INCH / 72), grayscale=True).to_pil()
+        page.close()
+        picture = f"P5 {image.width} {image.height} 255\n".encode() + image.tobytes()
+        text = _ocr.read_picture(picture, OCR_DOTS_PER_INCH, min(left, _ocr.PAGE_SECONDS))
+        if text is not None:
+            texts[index] = text
+    return texts
+
+
+def _why_empty(source: str, pages: list[Page], pictures: list[int], hidden: HiddenText) -> str:
+    none = f"{source} holds no text on its {len(pages)} pages"
+    if hidden.found:
+        return f"{none} that a person could see ({hidden.notices()[0]}): save it as PDF again"
+    if not pictures:
+        return f"{none}: they are empty or damaged"
+    version = _ocr.available()
+    if version is None:
+        return f"{none}, it may be scanned: {_ocr.INSTALL}"
+    return f"{none}, and OCR (tesseract {version}) found none in its pictures: leave it out"
+
+
+def _notices(texts: list[str], pages: list[Page], pictures: list[int]) -> tuple[str, ...]:
+    """What stayed without text, and whether more could be done about it."""
+    empty = [number for number, (text, page) in enumerate(zip(texts, pages, strict=True), start=1) if not text and not page.damaged]
+    damaged = [number for number, page in enumerate(pages, start=1) if page.damaged]
     of = f"of {len(texts)} pages"
-    notices = [f"{len(empty)} {of} hold no text (images?): {', '.join(empty)}"] if empty else []
-    return (*notices, *([f"{len(damaged)} {of} are damaged: {', '.join(map(str, damaged))}"] if damaged else []))
+    remedy = f"; {_ocr.INSTALL}" if pictures and _ocr.available() is None else ""
+    notices = [f"{len(empty)} {of} hold no text (images?): {_listed(empty)}{remedy}"] if empty else []
+    return (*notices, *([f"{len(damaged)} {of} are damaged: {_listed(damaged)}"] if damaged else []))
 
 
-def _titles(metadata_title: str, pages: list[list[Line]], sections: tuple[Section, ...]) -> list[str]:
+def _ocr_notices(recognised: dict[int, str], texts: list[str], pictures: list[int]) -> tuple[str, ...]:
+    """Which pages were read by OCR, and how many there was no time for."""
+    numbers = [index + 1 for index in recognised if texts[index]]
+    left = len(pictures) - len(recognised) if _ocr.available() else 0
+    pages = "page was" if len(numbers) == 1 else "pages were"
+    notices = [f"{len(numbers)} {pages} read by OCR (tesseract {_ocr.available()}): {_listed(numbers)}"] if numbers else []
+    return (*notices, *([f"{left} more pages are pictures that OCR had no time for: split the file"] if left else []))
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:LISTED])) + (f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else "")
+
+
+def _titles(metadata_title: str, pages: list[Page], sections: tuple[Section, ...]) -> list[str]:
     """Candidates, best first: the metadata's title if the first page bears it out, the words in the largest letters, the first line."""
     metadata = metadata_title if is_title(metadata_title, sections[0].text) else ""
-    return [metadata, large_title(next(page for page in pages if page)), sections[0].text.split("\n")[0]]
+    return [metadata, large_title(next((page.lines for page in pages if page.lines), [])), sections[0].text.split("\n")[0]]
 
 
-def _read_pages(document: pypdfium2.PdfDocument) -> tuple[list[list[Line]], list[tuple[float, float]], list[int]]:
-    """Each page's lines and its lower and upper edge, and the numbers of pages that PDFium cannot load."""
-    pages: list[list[Line]] = []
-    edges: list[tuple[float, float]] = []
-    damaged: list[int] = []
-    for index in range(len(document)):
-        try:
-            page = document[index]
-            textpage = page.get_textpage()
-            pages.append(join_fragments(_read_lines(textpage)))
-            _, bottom, _, top = page.get_bbox()
-            edges.append((bottom, top))
-            textpage.close()
-            page.close()
-        except pypdfium2.PdfiumError:
-            damaged.append(index + 1)
-            pages.append([])
-            edges.append((0.0, 0.0))
-    return pages, edges, damaged
-
-
-def _read_lines(textpage: pypdfium2.PdfTextPage) -> Iterator[Line]:
-    """The lines of a page as PDFium breaks them, with where each stands."""
+def _read_page(document: pypdfium2.PdfDocument, index: int, hidden: HiddenText) -> Page:
+    """The lines of the page at `index` (from 0) that a person sees; what else is drawn there goes to `hidden`."""
+    try:
+        page = document[index]
+        textpage = page.get_textpage()
+    except pypdfium2.PdfiumError:
+        return Page([], damaged=True)
     characters = page_characters(textpage)
+    left, bottom, right, top = page.get_bbox()
+    lines = list(_read_lines(textpage, characters))
+    outside = any(line.left > right or line.right < left or line.bottom > top or line.top < bottom for line in lines)
+    if outside or is_suspect(page, textpage, characters):
+        for kind, start, end in find_hidden(page, textpage, characters):
+            hidden.add(kind, f"on page {index + 1}", clean(characters[start:end]))
+            characters = characters[:start] + "\n" * (end - start) + characters[end:]  # the indices of the others stay
+        lines = list(_read_lines(textpage, characters))
+    drawn = bool(lines) or pdfium.FPDFPage_CountObjects(page.raw) > 0
+    textpage.close()
+    page.close()
+    return Page(join_fragments(lines), (bottom, top), drawn)
+
+
+def _read_lines(textpage: pypdfium2.PdfTextPage, characters: str) -> Iterator[Line]:
+    """The lines of a page as PDFium breaks them, with where each stands."""
     for match in _LINE.finditer(characters):
         shown = match[0].rstrip()
-        text = _SYMBOL_BULLET.sub("•", _SPACES.sub(" ", clean(shown.translate(_LIGATURES))).strip())
-        if not text:
+        if not shown:
             continue
         first, last = match.start() + len(shown) - len(shown.lstrip()), match.start() + len(shown) - 1
         left, bottom, _, top = textpage.get_charbox(first, loose=True)
         right = textpage.get_charbox(last, loose=True)[2]
+        fixed = _is_fixed_pitch(textpage, first)
+        gaps = _cell_gaps(textpage, characters, first, last, (right - left, top - bottom))
+        cells = [_plain(characters[start:end]) for start, end in pairwise([first, *gaps, last + 1])]
+        text = _join_cells([cell for cell in cells if cell], " " if fixed else " | ")
+        if not text:
+            continue
         hyphen = characters[match.end() : match.end() + 1] in tuple(_HYPHENS) or shown.endswith("\xad")
-        cells = _has_cells(textpage, characters, first, last, top - bottom)
-        yield Line(text, left, bottom, right, top, hyphen, _is_fixed_pitch(textpage, first), cells)
+        yield Line(text, left, bottom, right, top, hyphen, fixed, bool(gaps))
 
 
-def _has_cells(textpage: pypdfium2.PdfTextPage, characters: str, first: int, last: int, height: float) -> bool:
-    """Whether somewhere on the line the gap between two words is far wider than a space, as between the cells of a row.
+def _plain(shown: str) -> str:
+    return _SYMBOL_BULLET.sub("•", _SPACES.sub(" ", clean(shown.translate(_LIGATURES))).strip())
+
+
+def _join_cells(cells: list[str], separator: str) -> str:
+    """A row's cells as one line; a bullet or number in front is no cell."""
+    if len(cells) > 1 and is_list_mark(cells[0]):
+        cells = [f"{cells[0]} {cells[1]}", *cells[2:]]
+    return separator.join(cells)
+
+
+def _cell_gaps(textpage: pypdfium2.PdfTextPage, characters: str, first: int, last: int, size: tuple[float, float]) -> list[int]:
+    """Where on the line words begin after a gap far wider than a space, as between the cells of a row.
 
     Asking PDFium for a box costs a microsecond, so only lines that are wide for their number of letters are looked at.
     """
-    width = textpage.get_charbox(last, loose=True)[2] - textpage.get_charbox(first, loose=True)[0]
+    width, height = size
     if width < 0.45 * height * (last - first + 1):
-        return False
+        return []
     words = [(match.start() + first, match.end() + first - 1) for match in _WORD.finditer(characters[first : last + 1])]
-    ends = [(textpage.get_charbox(start, loose=True)[0], textpage.get_charbox(end, loose=True)[2]) for start, end in words]
-    return any(after[0] - before[1] > 1.2 * height for before, after in pairwise(ends))
+    ends = [(start, textpage.get_charbox(start, loose=True)[0], textpage.get_charbox(end, loose=True)[2]) for start, end in words]
+    return [after[0] for before, after in pairwise(ends) if after[1] - before[2] > 1.2 * height]
 
 
 def _is_fixed_pitch(textpage: pypdfium2.PdfTextPage, index: int) -> bool:
@@ -155,8 +257,11 @@ def page_headings(bookmarks: list[Bookmark], pages: int) -> list[tuple[str, ...]
     """For each page the path of the outline that holds for all of it; where sections share nothing, that of the first on it."""
     headings: list[tuple[str, ...]] = []
     carried: tuple[str, ...] = ()
+    by_page: dict[int, list[Bookmark]] = defaultdict(list)
+    for bookmark in bookmarks:
+        by_page[bookmark.page].append(bookmark)
     for page in range(pages):
-        starting = [bookmark for bookmark in bookmarks if bookmark.page == page]
+        starting = by_page[page]
         paths = [bookmark.path for bookmark in starting]
         if carried and not (starting and starting[0].at_top):
             paths.insert(0, carried)

@@ -15,8 +15,8 @@ LONGEST_SECTION_SECONDS = 90  # automatic captions have no full stops; a passage
 
 _TIME = r"(?:(\d+):)?(\d{1,2}):(\d{2})[.,](\d{1,3})"
 _TIMING = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}")
-_SPEAKER = re.compile(r"<v(?:\.[\w.]+)?\s+([^>]+)>")
-_TAG = re.compile(r"<[^<>]*>|\{\\[^}]*\}")
+_SPEAKER = re.compile(r"<v(?:\.[\w.]{1,100})?\s([^<>]{1,200})>")
+_TAG = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
 _SENTENCE_END = re.compile(r"[.!?…。？！][\"'”’)\]]*$")
 
 

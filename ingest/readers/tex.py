@@ -77,6 +77,8 @@ _ARGUMENTS["thebibliography"] = 1
 
 _RULES = frozenset({"hline", "toprule", "midrule", "bottomrule", "endhead", "endfirsthead"})
 _BLANKS = re.compile(r"\s*")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+DEEPEST = 200  # braces; each level is read over again
 
 _KEPT, _KEPT_END, _HEADING, _HEADING_END, _BREAK = "\ue000", "\ue001", "\ue002", "\ue003", "\ue004"
 _MARKS = re.compile("[\ue000-\ue004]")
@@ -86,10 +88,9 @@ _HEADING_MARK = re.compile(f"{_HEADING}(\\d+):([^{_HEADING_END}]*){_HEADING_END}
 _SPECIAL = re.compile(r"\\[a-zA-Z@]+\*?|\\.|[{}$&~]|---?|``|''", re.DOTALL)
 _COMMENT = re.compile(r"(?<!\\)((?:\\\\)*)%[^\n]*(?:\n[ \t]*(?=\S))?")
 _VERBATIM = re.compile(
-    r"\\begin\{(verbatim\*?|[BL]?Verbatim\*?|lstlisting|minted|alltt)\}(?:\[[^\]\n]*\])?(?:\{\w+\})?[ \t]*\n?(?P<block>.*?)\\end\{\1\}"
-    r"|\\(?:verb|lstinline)\*?(?P<mark>[^\w\s{*])(?P<inline>[^\n]*?)(?P=mark)"
-    r"|\\(?:url|nolinkurl|path)\{(?P<address>[^{}\n]*)\}|(?<=\\href\{)(?P<link>[^{}\n]*)",
-    re.DOTALL,
+    r"\\begin\{(?P<block>verbatim\*?|[BL]?Verbatim\*?|lstlisting|minted|alltt)\}(?:\[[^\]\n]{0,500}\])?(?:\{\w+\})?[ \t]*\n?"
+    r"|\\(?:verb|lstinline)\*?(?P<mark>[^\w\s{*])(?P<inline>[^\n]{0,1000}?)(?P=mark)"
+    r"|\\(?:url|nolinkurl|path)\{(?P<address>[^{}\n]{0,2000})\}|(?<=\\href\{)(?P<link>[^{}\n]{0,2000})",
 )
 _MATHS_END = {"\\[": "\\]", "\\(": "\\)", "$$": "$$", "$": "$"}
 _OPTIONS = re.compile(r"\s*\[[^\[\]]*\]|<[\d,+\-|. a-z:]{1,20}>")
@@ -100,6 +101,8 @@ def read(data: bytes, source: str) -> Document:
     """One Section a heading; the whole file when it has none."""
     text, kept = _protect(_MARKS.sub("", decode(data, source)))
     text = _COMMENT.sub(r"\1", text)
+    if _depth(text) > DEEPEST:
+        raise UnreadableDocument(f"{source} opens more than {DEEPEST} braces inside each other: check that every brace is closed")
     body = re.search(r"\\begin\{document\}(.*?)(?:\\end\{document\}|\Z)", text, re.DOTALL)
     try:
         rendered = _Scanner(body[1] if body else text, kept).render()
@@ -118,19 +121,39 @@ def read(data: bytes, source: str) -> Document:
 def _protect(text: str) -> tuple[str, list[str]]:
     """The source with its verbatim text put aside, where neither comments nor commands are looked for."""
     kept: list[str] = []
-
-    def put_aside(match: re.Match[str]) -> str:
-        block = match["block"]
-        kept.append(match["inline"] or match["address"] or match["link"] or "" if block is None else block.rstrip())
+    pieces: list[str] = []
+    unclosed: set[str] = set()  # looked for once: a file of nothing but beginnings would be searched to its end for each
+    position = 0
+    while match := _VERBATIM.search(text, position):
+        start, position, name = position, match.end(), match["block"]
+        pieces.append(text[start : match.start()])
+        end = -1 if name in unclosed else text.find(f"\\end{{{name}}}", position) if name else position
+        if end < 0:
+            unclosed.add(name)
+            pieces.append(match[0])
+            continue
+        kept.append(text[position:end].rstrip() if name else match["inline"] or match["address"] or match["link"] or "")
         mark = f"{_KEPT}{len(kept) - 1}{_KEPT_END}"
-        return mark if block is None else f"\n\n{mark}\n\n"
+        pieces.append(f"\n\n{mark}\n\n" if name else mark)
+        position = end + len(f"\\end{{{name}}}") if name else position
+        if match.end() == match.start():  # an empty link: go on behind it
+            pieces.append(text[position : position + 1])
+            position += 1
+    return "".join([*pieces, text[position:]]), kept
 
-    return _VERBATIM.sub(put_aside, text), kept
+
+def _depth(text: str) -> int:
+    """How many braces are open at the deepest place."""
+    depth = deepest = 0
+    for brace in _BRACE.finditer(text):
+        depth = max(0, depth + {"{": 1, "}": -1}.get(brace[0], 0))
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _command_text(text: str, name: str, kept: list[str]) -> str:
     """The plain words of the argument of the first `\\name{…}`; nothing when there is none."""
-    match = re.search(rf"\\{name}(?:\[[^\]]*\])?\s*(?=\{{)", text)
+    match = re.search(rf"\\{name}(?:\[[^\]]{{0,500}}\])?\s*(?=\{{)", text)
     if not match:
         return ""
     scanner = _Scanner(text, kept, match.end())
@@ -168,6 +191,7 @@ class _Scanner:
     position: int = 0
     tables: int = 0
     output: list[str] = field(default_factory=list)
+    unclosed: set[str] = field(default_factory=set)
 
     def render(self) -> str:
         while match := _SPECIAL.search(self.source, self.position):
@@ -195,7 +219,7 @@ class _Scanner:
         if match[1] != "{":
             return match[1]
         depth = 1
-        for brace in re.compile(r"\\.|[{}]", re.DOTALL).finditer(self.source, self.position):
+        for brace in _BRACE.finditer(self.source, self.position):
             depth += {"{": 1, "}": -1}.get(brace[0], 0)
             if depth == 0:
                 inside = self.source[self.position : brace.start()]
@@ -224,8 +248,9 @@ class _Scanner:
         if opening == "$" and self.source.startswith("$", self.position):
             opening, self.position = "$$", self.position + 1
         closing = _MATHS_END[opening]
-        end = re.compile(r"(?<!\\)" + re.escape(closing)).search(self.source, self.position)
+        end = None if closing in self.unclosed else re.compile(r"(?<!\\)" + re.escape(closing)).search(self.source, self.position)
         if end is None:
+            self.unclosed.add(closing)
             self.output.append(opening.lstrip("\\"))
             return
         self._keep(opening + " ".join(self.source[self.position : end.start()].split()) + closing)

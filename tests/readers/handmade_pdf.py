@@ -10,13 +10,15 @@ _FONTS = {"F1": "Helvetica", "F2": "Courier"}
 
 
 class Words(NamedTuple):
-    """A piece of text on a page: where its baseline begins, its size in points, its font."""
+    """A piece of text on a page: where its baseline begins, its size in points, its font, its colour (`1 1 1`) and PDF's rendering mode."""
 
     x: float
     y: float
     text: str
     size: float = 12
     font: str = "F1"
+    colour: str = "0 0 0"
+    mode: int = 0
 
 
 class PdfMaker:
@@ -28,7 +30,10 @@ class PdfMaker:
         title: str = "",
         outline: list[tuple[str, int]] | None = None,
         password: str = "",
+        behind: bytes = b"",
+        media_box: str = "0 0 612 792",
     ) -> bytes:
+        """The file; `behind` is drawn beneath the words of every page."""
         objects: list[bytes] = [b""]  # numbers count from 1
         fonts = " ".join(
             f"/{key} << /Type /Font /Subtype /Type1 /BaseFont /{name} /Encoding /WinAnsiEncoding >>" for key, name in _FONTS.items()
@@ -39,8 +44,8 @@ class PdfMaker:
         objects.append(f"<< /Type /Catalog /Pages 2 0 R {f'/Outlines {outline_number} 0 R' if outline else ''} >>".encode())
         objects.append(f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode())
         for number, words in enumerate(pages):
-            content = b"\n".join(self._show(piece) for piece in words)
-            page = f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << {fonts} >> >> "
+            content = b"\n".join([behind, *(self._show(piece) for piece in words)])
+            page = f"<< /Type /Page /Parent 2 0 R /MediaBox [{media_box}] /Resources << /Font << {fonts} >> >> "
             objects.append(f"{page} /Contents {first_page + 2 * number + 1} 0 R >>".encode())
             objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content))
         if outline:
@@ -57,7 +62,8 @@ class PdfMaker:
     @staticmethod
     def _show(words: Words) -> bytes:
         text = words.text.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)").encode("cp1252")
-        return b"BT /%s %g Tf %g %g Td (%s) Tj ET" % (words.font.encode(), words.size, words.x, words.y, text)
+        look = b"%s rg %d Tr" % (words.colour.encode(), words.mode)
+        return b"BT %s /%s %g Tf %g %g Td (%s) Tj ET" % (look, words.font.encode(), words.size, words.x, words.y, text)
 
     @staticmethod
     def _outline(entries: list[tuple[str, int]], number: int, first_page: int) -> list[bytes]:

@@ -40,7 +40,7 @@ def test_sections_follow_the_heading_styles() -> None:
     document = read_document(made(syllabus), "syllabus.docx")
     assert [(section.text, section.location) for section in document.sections] == [
         (
-            "Sorting 101\n\nGrading\n\nMarks are given for:\n\n- labs\n- an exam\nTask | Share\nLabs weekly | 40 %\n\nAll must be passed.",
+            "Sorting 101\n\nGrading\n\nMarks are given for:\n\n- labs\n1. an exam\nTask | Share\nLabs weekly | 40 %\n\nAll must be passed.",
             Location(LocationKind.HEADING, heading=("Sorting 101", "Grading")),
         ),
         ("Late days\n\nThree.", Location(LocationKind.HEADING, heading=("Sorting 101", "Grading", "Late days"))),
@@ -82,7 +82,7 @@ def test_text_that_python_docx_leaves_out() -> None:
             document.element.body.insert(len(document.element.body) - 1, parse_xml(xml))
 
     text = read_document(made(build), "a.docx").text
-    assert text == "A content control.\n\nDue on Friday\n\na=b\n\nBeside the box\n\nin the box"
+    assert text == "A content control.\n\nDue on Friday\n\n$a=b$\n\nBeside the box\n\nin the box"
 
 
 def test_title_of_the_metadata_counts_only_if_the_text_has_it() -> None:
@@ -141,4 +141,59 @@ def test_entities_are_not_expanded_and_files_not_read(tmp_path: Path) -> None:
                 doctype = f'?><!DOCTYPE d [<!ENTITY x SYSTEM "{secret.as_uri()}"><!ENTITY y "inside">]>'
                 content = content.replace(b"?>", doctype.encode(), 1).replace(b"MARK", b"A&x;&y;B")
             new.writestr(member, content)
-    assert read_document(stream.getvalue(), "a.docx").text == "A"
+    with pytest.raises(UnreadableDocument, match=r"a\.docx declares a DOCTYPE or entities in word/document\.xml"):
+        read_document(stream.getvalue(), "a.docx")
+
+
+def test_numbers_of_lists_and_headings_are_computed() -> None:
+    """`List Number` counts on; a list of its own letters and sub-numbers by the patterns of its levels."""
+
+    def build(document: Any) -> None:
+        levels = "".join(
+            f'<w:lvl w:ilvl="{depth}"><w:start w:val="1"/><w:numFmt w:val="{figures}"/><w:lvlText w:val="{pattern}"/></w:lvl>'
+            for depth, (figures, pattern) in enumerate([("upperRoman", "%1."), ("lowerLetter", "(%2)"), ("decimal", "%1.%2.%3")])
+        )
+        numbering = document.part.numbering_part.element
+        numbering.insert(0, parse_xml(f'<w:abstractNum {nsdecls("w")} w:abstractNumId="99">{levels}</w:abstractNum>'))
+        numbering.append(parse_xml(f'<w:num {nsdecls("w")} w:numId="99"><w:abstractNumId w:val="99"/></w:num>'))
+        for depth, text in [(0, "rules"), (1, "be early"), (1, "be quiet"), (2, "very"), (0, "grades"), (1, "exam")]:
+            paragraph = document.add_paragraph(text)
+            properties = f'<w:numPr {nsdecls("w")}><w:ilvl w:val="{depth}"/><w:numId w:val="99"/></w:numPr>'
+            paragraph._p.get_or_add_pPr().append(parse_xml(properties))
+        for text in ("read", "write"):
+            document.add_paragraph(text, style="List Number")
+
+    assert read_document(made(build), "a.docx").text == (
+        "I. rules\n  (a) be early\n  (b) be quiet\n    I.b.1 very\nII. grades\n  (a) exam\n1. read\n2. write"
+    )
+
+
+def test_a_cell_that_reaches_over_rows_stands_in_each() -> None:
+    def build(document: Any) -> None:
+        table = document.add_table(2, 2)
+        table.cell(0, 0).merge(table.cell(1, 0)).text = "Week 1"
+        table.cell(0, 1).text, table.cell(1, 1).text = "Sets", "Maps"
+
+    assert read_document(made(build), "a.docx").text == "Week 1 | Sets\nWeek 1 | Maps"
+
+
+def test_formulas_are_latex() -> None:
+    formula = (
+        f"<w:p {nsdecls('w')} {nsdecls('m')}><m:oMath><m:f><m:num><m:sSup><m:e><m:r><m:t>x</m:t></m:r></m:e>"
+        "<m:sup><m:r><m:t>2</m:t></m:r></m:sup></m:sSup></m:num><m:den><m:rad><m:deg/><m:e><m:r><m:t>y</m:t></m:r></m:e></m:rad></m:den>"
+        "</m:f></m:oMath></w:p>"
+    )
+    data = made(lambda document: document.element.body.insert(0, parse_xml(formula)))
+    assert read_document(data, "a.docx").text == r"$\frac{x^{2}}{\sqrt{y}}$"
+
+
+def test_strict_open_xml_is_read() -> None:
+    data = made(syllabus)
+    stream = BytesIO()
+    with zipfile.ZipFile(BytesIO(data)) as old, zipfile.ZipFile(stream, "w") as new:
+        for member in old.namelist():
+            content = old.read(member)
+            for strict, transitional in _office._STRICT.items():
+                content = content.replace(transitional, strict)
+            new.writestr(member, content)
+    assert read_document(stream.getvalue(), "a.docx").text == read_document(data, "a.docx").text

@@ -71,7 +71,7 @@ def test_a_section_a_slide() -> None:
         ),
         ("Figures\n\ngrouped\n\nleft\n    indented\n\nright", Location(LocationKind.SLIDE, 3, heading=("Figures",))),
         ("Task | Points\nLab 1 | 10", Location(LocationKind.SLIDE, 4)),
-        ("Runtime by input", Location(LocationKind.SLIDE, 5)),
+        ("Runtime by input\n | s\na | 1", Location(LocationKind.SLIDE, 5)),
     ]
     assert document.title == "Sorting Algorithms"
     assert document.pages == 5
