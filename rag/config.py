@@ -26,13 +26,13 @@ class Config:
     device: str = "auto"
     """`auto`, `cpu`, or a torch device such as `cuda:0`."""
     dtype: str = "auto"
-    """Compute type of both models: `auto`, `float32`, `bfloat16` or `float16`."""
+    """Compute type of both models: `auto` (the fastest on this device that keeps the quality), `float32`, `bfloat16` or `float16`.
+    `int8` is the embedder's alone, on a CPU."""
     allow_downloads: bool = False
     """Whether a model named by hub id may be fetched. Off: nothing leaves this machine."""
 
     embedder: str = BUNDLED
     """`bundled`, a folder, or a sentence-transformers hub id."""
-    embedding_batch: int = 32
     chunk_tokens: int = 200
     """Longest passage in word pieces of the embedder, its titles and headings not counted."""
 

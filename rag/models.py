@@ -210,16 +210,19 @@ def choose_device(wanted: str) -> str:
 
 
 def choose_dtype(wanted: str, device: str) -> torch.dtype:
-    """`wanted` as a torch type; for `auto` half precision where it pays: always on CUDA, on a CPU when a short trial says so."""
+    """`wanted` as a torch type; for `auto` half precision where it pays: always on CUDA, on a CPU when a short trial says so.
+
+    Only the embedder has an `int8` form, on a CPU; beside it the other models compute as with `auto`.
+    """
     import torch
 
-    if wanted == "auto":
+    if wanted in ("auto", "int8"):
         if device.startswith("cuda"):
             return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
         return torch.bfloat16 if _bfloat16_pays() else torch.float32
     types = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if wanted not in types:
-        raise ConfigError(f"dtype is {wanted!r}; expected auto, {', '.join(types)}")
+        raise ConfigError(f"dtype is {wanted!r}; expected auto, {', '.join(types)}, int8")
     return types[wanted]
 
 
@@ -264,6 +267,15 @@ def load_embedder(files: ModelFiles, config: Config) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(str(files.path), **_encoder_settings(config))
+
+
+def load_naive_embedder(files: ModelFiles, device: str) -> SentenceTransformer:
+    """The embedder as sentence-transformers' own documentation loads it: for comparison."""
+    go_offline(allow_downloads=False)
+    from sentence_transformers import SentenceTransformer
+
+    _without_progress_bars()
+    return SentenceTransformer(str(files.path), device=device, trust_remote_code=False)
 
 
 def load_reranker(name: str, config: Config) -> CrossEncoder:

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Runs what needs an NVIDIA GPU: the GPU tests, and the embedder's speed beside sentence-transformers' defaults.
+# Writes both, with the date and the hardware, to benchmarks/results/. Run from anywhere, with the project installed in .venv.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-.venv/bin/python}
+"$python" -c 'import sys, torch; sys.exit(0 if torch.cuda.is_available() else "torch finds no CUDA device here; nothing to measure")'
+
+mkdir -p benchmarks/results
+results="benchmarks/results/gpu-$(date -u +%Y%m%dT%H%M%SZ)"
+{
+  date -u +%FT%TZ
+  nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
+  "$python" -c 'import torch; print("torch", torch.__version__, "cuda", torch.version.cuda)'
+} | tee "$results.txt"
+
+"$python" -m pytest -q -m models tests/rag/test_embed.py tests/rag/test_models.py tests/rag/test_bench.py | tee -a "$results.txt"
+"$python" -m rag bench embed --device cuda --json | tee "$results.json"
+echo "written: $results.txt $results.json"

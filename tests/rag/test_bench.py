@@ -1,0 +1,51 @@
+import json
+
+import pytest
+
+from rag.__main__ import main
+from rag.bench import BENCHES, bench_embed, sample_texts, table
+from rag.config import Config
+
+
+def test_sample_texts_have_the_lengths_of_chunks_and_are_the_same_each_time() -> None:
+    def count(texts: list[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    texts = sample_texts(count, 20_000)
+    assert sample_texts(count, 20_000) == texts
+    assert len(set(texts)) == len(texts)
+    assert sum(count(texts)) >= 20_000
+    assert max(count(texts)) <= 150
+
+
+@pytest.mark.models
+def test_the_figures_fit_each_other() -> None:
+    figures = bench_embed(Config(device="cpu", dtype="float32"), tokens=400, runs=1)
+    assert figures.keys() == {
+        "model", "device", "notice", "texts", "tokens", "batch_tokens", "tokens_s", "naive_tokens_s", "ratio",
+        "cosine_mean", "cosine_min", "ceiling_tokens_s", "share_of_ceiling", "peak_memory_mb",
+    }  # fmt: skip
+    assert figures["ratio"] == pytest.approx(figures["tokens_s"] / figures["naive_tokens_s"])
+    assert figures["share_of_ceiling"] == pytest.approx(figures["tokens_s"] / figures["ceiling_tokens_s"])
+    assert figures["cosine_min"] > 0.9999
+    assert figures["device"] == "cpu float32"
+    assert figures["tokens"] >= 400
+
+
+def test_the_command_prints_what_the_bench_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[Config] = []
+
+    def fake(config: Config) -> dict[str, object]:
+        seen.append(config)
+        return {"tokens_s": 12345.6, "ratio": 5.25, "notice": ""}
+
+    monkeypatch.setitem(BENCHES, "embed", type(BENCHES["embed"])("", fake))
+    assert main(["bench", "embed", "--device", "cpu", "--dtype", "int8", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"bench": "embed", "tokens_s": 12345.6, "ratio": 5.25, "notice": ""}
+    assert (seen[0].device, seen[0].dtype) == ("cpu", "int8")
+
+
+def test_the_table_leaves_out_what_there_is_not() -> None:
+    assert table("embed", {"tokens_s": 12345.6, "ratio": 5.25, "notice": "", "ceiling": None}) == (
+        "bench embed\n  tokens_s  12,346\n  ratio     5.2500"
+    )
