@@ -41,6 +41,11 @@ check: .venv/checkers models browser
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+# Each fault of tests/faults tried a thousand times (some 3 hours); docs/reliability.md keeps the figures.
+.PHONY: faults
+faults: .venv/checkers models
+	LECTERN_FAULTS=$${LECTERN_FAULTS:-1000} $(BIN)/pytest tests/faults -s
+
 # The browser tests need Chromium. Installed where that takes no password; elsewhere the tests say how, and are skipped outside CI.
 .PHONY: browser
 browser:

@@ -6,25 +6,34 @@ import argparse
 import json
 import sqlite3
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.errors import LecternError
 
 if TYPE_CHECKING:
-    from ingest.pipeline import IngestReport
+    from ingest.report import IngestReport
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    set_aside = False
     try:
-        reports = _ingest(options)
+        for report in (_follow if options.watch else _run)(options):
+            print(json.dumps(report.to_json(), ensure_ascii=False) if options.json else report.summary(), flush=True)
+            set_aside = bool(report.set_aside) or set_aside
     except (LecternError, sqlite3.Error) as e:
-        print(f"error: {e}" + ("; run: python -m rag doctor" if isinstance(e, sqlite3.Error) else ""), file=sys.stderr)
+        _print_error(e)
         return 1
-    for report in reports:
-        print(json.dumps(report.to_json(), ensure_ascii=False) if options.json else _summary(report))
-    return 3 if any(report.set_aside for report in reports) else 0
+    except KeyboardInterrupt:
+        print("interrupted; what was saved stays, and the next run goes on from there", file=sys.stderr)
+        return 130
+    return 3 if set_aside else 0
+
+
+def _print_error(error: Exception) -> None:
+    print(f"error: {error}" + ("; run: python -m rag doctor" if isinstance(error, sqlite3.Error) else ""), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,53 +49,79 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", type=Path, help="where the store is (default: $LECTERN_STORE, else .lectern)")
     parser.add_argument("--course", metavar="NAME", help="the course's name; PATH is then one course")
     parser.add_argument("--rebuild", action="store_true", help="read every file again; needed after a change of the embedder")
+    parser.add_argument("--watch", action="store_true", help="go on: each change in the folders is brought in, until Ctrl-C")
+    parser.add_argument("--workers", type=_positive, metavar="N", help="how many files are read at once (default: one a core)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file with settings")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", action="store_true", help="one JSON object a course on stdout")
     return parser
 
 
-def _ingest(options: argparse.Namespace) -> list[IngestReport]:
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 1")
+    return int(text)
+
+
+def _folders(options: argparse.Namespace) -> list[Path]:
+    from ingest.walk import course_folders
+
+    return [folder for path in options.paths for folder in course_folders(path, as_course=options.course is not None)]
+
+
+def _run(options: argparse.Namespace) -> Iterator[IngestReport]:
+    """The reports of the courses, each as soon as it is done."""
+    ingest = _ingester(options)
+    for folder in _folders(options):
+        yield ingest(folder)
+
+
+def _follow(options: argparse.Namespace) -> Iterator[IngestReport]:
+    """The reports of a first run and of one for each change; an error is told, and the next change waited for."""
+    from ingest.watch import changed_paths
+
+    _folders(options)  # a wrong path is an error now
+    ingest = _ingester(options)
+    for changed in changed_paths(options.paths):
+        try:
+            for folder in _folders(options):
+                inside = folder.resolve()
+                if any(path.is_relative_to(inside) or inside.is_relative_to(path) for path in changed):
+                    yield ingest(folder)
+        except (LecternError, sqlite3.Error) as e:
+            _print_error(e)
+
+
+def _ingester(options: argparse.Namespace) -> Callable[[Path], IngestReport]:
+    """What ingests one folder as the options say, under a progress bar; the embedder stays loaded from one folder to the next."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from ingest.pipeline import ingest_course
-    from ingest.walk import course_folders
+    from ingest.sandbox import can_filter_system_calls
     from rag.config import Config
     from rag.embed import SentenceTransformerEmbedder
     from rag.store import Store
 
+    if not can_filter_system_calls():
+        print("note: this system cannot keep the readers off the network; memory, time and file sizes are limited", file=sys.stderr)
     config = Config.load(options.config, store=options.store, device=options.device)
-    folders = [folder for path in options.paths for folder in course_folders(path, as_course=options.course is not None)]
     store = Store.create(config.store)
     embedder = SentenceTransformerEmbedder.from_config(config)
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    reports = []
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        for folder in folders:
+
+    def ingest(folder: Path) -> IngestReport:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task(folder.name, total=None)
 
-            def show(done: int, total: int, source: str, task: object = task, folder: Path = folder) -> None:
-                bar.update(task, completed=done, total=total, description=f"{folder.name}: {source}")  # type: ignore[arg-type]
+            def show(done: int, total: int, source: str) -> None:
+                bar.update(task, completed=done, total=total, description=f"{folder.name}: {source}")
 
-            reports.append(ingest_course(folder, store, embedder, config, name=options.course, rebuild=options.rebuild, progress=show))
-    return reports
+            return ingest_course(
+                folder, store, embedder, config, name=options.course, rebuild=options.rebuild, workers=options.workers, progress=show
+            )
 
-
-def _summary(report: IngestReport) -> str:
-    counted = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in report.files.items() if count)
-    seconds = report.seconds
-    stages = ", ".join(f"{stage} {value:.2f} s" for stage, value in seconds.items() if stage != "total" and value >= 0.005)
-    speed = f" ({report.tokens / seconds['embed']:,.0f} tokens/s)" if report.tokens else ""
-    lines = [
-        f"{report.course}: {counted or 'nothing to do'}",
-        f"  {report.pages:,} pages, {report.chunks:,} chunks; "
-        f"embedded {report.embedded:,} chunks, {report.tokens:,} tokens{speed}" + (f" on {report.device}" if report.device else ""),
-        f"  {seconds['total']:.2f} s: {stages}; generation {report.generation}",
-    ]
-    lines += [f"  note: {notice['source']}: {notice['notice']}" for notice in report.notices]
-    lines += [f"  set aside: {file['source']}: {file['reason']}" for file in report.set_aside]
-    return "\n".join(lines)
+    return ingest
 
 
 if __name__ == "__main__":

@@ -1,70 +1,82 @@
 """The whole write flow: walk → read → chunk → embed → store → publish.
 
-A document is saved in one transaction as soon as its vectors are there; the snapshot is published once, at the end. A file that cannot be
-read is set aside with its reason and the run goes on. Ended at any moment, the next run goes on from what is saved.
+Files are read in child processes and cut in threads while earlier ones are embedded and those before them are saved; none of the three
+waits for another one while it has work. A document is saved in one transaction as soon as its vectors are there; the snapshot is published
+once, at the end. A file that cannot be read is set aside with its reason and the run goes on. Ended at any moment, the next run goes on
+from what is saved.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ingest.chunk import chunk_document, embedded_text
 from ingest.facts import CourseFacts, facts_of_file, read_course_facts
-from ingest.readers import READERS_VERSION, read_document
-from ingest.walk import SourceFile, compare, walk
+from ingest.overlap import Saver, run_ahead
+from ingest.parse import ParserPool
+from ingest.report import IngestReport
+from ingest.sync import apply_changes, find_changes
+from ingest.walk import Changes, SourceFile
 from rag.config import Config
 from rag.embed import Embedder
 from rag.errors import CorpusError, UnreadableDocument
-from rag.store import EmbedderStamp, NewDocument, Store
+from rag.store import EmbedderStamp, NewDocument, SetAside, Store
 from rag.timing import Stopwatch
 from rag.types import Chunk, Document
 from rag.vectors import publish
 
-CHUNKS_AT_ONCE = 512
-"""Documents are gathered until they have so many chunks: an embedder is fast when its batches are sorted by length from a large heap."""
+AHEAD_BYTES = 64 << 20
+SMALL_FILE_BYTES = 1 << 20
+"""Files of so many bytes together are read ahead of the embedder, each counted as a mebibyte at least: enough small ones that it never
+waits, and never so many large ones that their texts fill the memory."""
 
 Progress = Callable[[int, int, str], None]
 """Told `(files done, files in all, what now)`."""
 
+FILES_A_WORKER = 8
+BYTES_A_CHARACTER = 8
+"""What a character of text takes on the disk at most, in the catalogue, its text index and the write-ahead log."""
 
-@dataclass(slots=True)
-class IngestReport:
-    """What a run did to one course."""
 
-    course: str
-    files: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("new", "changed", "unchanged", "renamed", "removed", "set_aside"), 0)
-    )
-    set_aside: list[dict[str, str]] = field(default_factory=list)
-    notices: list[dict[str, str]] = field(default_factory=list)
-    pages: int = 0
-    chunks: int = 0
-    tokens: int = 0
-    embedded: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    device: str = ""
-    generation: int = 0
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One course being ingested: what the steps share."""
 
-    def to_json(self) -> dict[str, Any]:
-        rounded = {stage: round(seconds, 4) for stage, seconds in self.seconds.items()}
-        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"seconds": rounded}
+    folder: Path
+    course: CourseFacts
+    store: Store
+    embedder: Embedder
+    config: Config
+    report: IngestReport
+    watch: Stopwatch
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A document that is read and chunked, waiting for its vectors."""
+    """A document that is read and cut, waiting for its vectors. `keys` name the embedded text of each chunk, `texts` holds these by key."""
 
     file: SourceFile
     document: Document
-    facts: dict[str, str]
     chunks: list[Chunk]
     keys: list[str]
+    texts: dict[str, str]
+    read_seconds: float
+    chunk_seconds: float
+    peak_bytes: int
+
+    @property
+    def source(self) -> str:
+        return self.file.source
 
 
 def ingest_course(
@@ -75,45 +87,44 @@ def ingest_course(
     *,
     name: str | None = None,
     rebuild: bool = False,
+    workers: int | None = None,
     progress: Progress = lambda *_: None,
 ) -> IngestReport:
     """Brings the store up to date with a course folder.
+
+    Args:
+        workers: how many files are read at once; None: one a core.
 
     Raises:
         CorpusError: the folder holds nothing, cannot be listed, or is not the one the course came from; what the store has stays.
         StoreMismatch: the store's vectors are another embedder's, and `rebuild` was not asked for.
         StoreBusy: another process is writing.
+        DiskFull: there is no room; what was saved stays.
     """
     watch = Stopwatch()
     with store.writer_lock():
         with watch.stage("walk"):
             course = read_course_facts(folder, name)
             _require_same_folder(store, course.name, folder, rebuild)
-            files, refused = walk(folder)
-            files = [replace(file, recipe=_recipe(file.source, course, config)) for file in files]
+            changes, refused = find_changes(folder, store, course, config)
         _settle_embedder(store, embedder, rebuild, watch)
         store.save_course(course.name, course.title, folder)
-        report = IngestReport(course.name)
-        to_read = _sync(store, course, files, refused, report, rebuild)
+        report = IngestReport(course.name, files=_counts(changes))
+        to_read = apply_changes(changes, refused, store, course.name) + (changes.unchanged if rebuild else [])
         if to_read:
-            with watch.stage("load"):
-                report.device = embedder.device
-        done = 0
-        for group in _groups(_prepare(to_read, store, course, embedder, config, report, watch)):
-            _embed_and_save(group, store, course.name, embedder, report, watch)
-            done += len(group)
-            progress(done, len(to_read), group[-1].file.source)
-
+            run = _Run(folder, course, store, embedder, config, report, watch, progress)
+            # Starting a worker takes a third of a second: a handful of files does not pay for a second one.
+            _read_embed_save(run, to_read, min(workers or os.cpu_count() or 1, 1 + len(to_read) // FILES_A_WORKER))
         with watch.stage("publish"):
-            current = store.generation()
-            if current is None or current.revision != store.revision():
-                store.drop_unused_vectors()
-                current = publish(store)
+            report.generation = _publish(store)
         _add_up(store, course.name, report)
-        report.generation = current.number
         report.seconds = watch.seconds()
         store.save_run(course.name, report.to_json())
     return report
+
+
+def _counts(changes: Changes) -> dict[str, int]:
+    return {kind: len(getattr(changes, kind)) for kind in ("new", "changed", "unchanged", "renamed", "removed")} | {"set_aside": 0}
 
 
 def _require_same_folder(store: Store, course: str, folder: Path, rebuild: bool) -> None:
@@ -146,7 +157,7 @@ def reembed(store: Store, embedder: Embedder) -> None:
     embedded = {chunk_id: embedded_text(context, text) for chunk_id, context, text in store.chunk_texts()}
     keys = {chunk_id: vector_key(embedder.stamp, text) for chunk_id, text in embedded.items()}
     texts = {keys[chunk_id]: text for chunk_id, text in embedded.items()}
-    store.replace_vectors(embedder.stamp, keys, _embed(texts, embedder))
+    store.replace_vectors(embedder.stamp, keys, embed_texts(texts, embedder))
 
 
 def vector_key(stamp: EmbedderStamp, text: str) -> str:
@@ -154,124 +165,129 @@ def vector_key(stamp: EmbedderStamp, text: str) -> str:
     return hashlib.sha256(f"{stamp.id}\0{stamp.revision}\0{text}".encode()).hexdigest()
 
 
-def _recipe(source: str, course: CourseFacts, config: Config) -> str:
-    """Names everything besides a file's bytes that decides what becomes of it: its format and facts, the chunk size, the readers."""
-    parts = (Path(source).suffix.lower(), sorted(facts_of_file(source, course, {}).items()), config.chunk_tokens, READERS_VERSION)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+def _read_embed_save(run: _Run, files: Sequence[SourceFile], workers: int) -> None:
+    """Reading, embedding and saving at the same time: this thread embeds whatever has been read, and hands it on to be saved."""
+    # Left in reverse order, also on an error: files under way are given up first, so that the threads that wait for them end.
+    with ThreadPoolExecutor(workers + 1) as threads, Saver() as saver, ParserPool(workers) as parsers:
+        loading = threads.submit(lambda: run.embedder.device)
+        ready = run_ahead(
+            lambda file: _prepare(run, file, parsers, loading),
+            files,
+            threads,
+            AHEAD_BYTES,
+            lambda file: max(file.size_bytes, SMALL_FILE_BYTES),
+        )
+        with run.watch.stage("load"):
+            run.report.device = loading.result()
+        before, done, embedded = run.embedder.usage, 0, set[str]()
+        while group := _next(ready, run.watch):
+            for file in group:
+                if isinstance(file, SetAside):
+                    saver.submit(run.store.save_set_aside, run.course.name, file)
+            _embed(run, [file for file in group if isinstance(file, _Prepared)], embedded, saver)
+            done += len(group)
+            run.progress(done, len(files), group[-1].source)
+        with run.watch.stage("save"):
+            saver.submit(run.store.close)  # the connection of the saver's own thread
+            saver.finish()
+        run.report.beside["save"] = saver.seconds
+        run.report.tokens = (run.embedder.usage - before).tokens
+        run.report.batch_tokens, run.report.ceiling_tokens_s = run.embedder.batch_tokens, run.embedder.ceiling_tokens_s()
+        if run.embedder.notice:
+            run.report.notices.append({"source": run.embedder.identity[0], "notice": run.embedder.notice})
 
 
-def _sync(
-    store: Store, course: CourseFacts, files: list[SourceFile], refused: dict[str, str], report: IngestReport, rebuild: bool
-) -> list[SourceFile]:
-    """Applies renames and removals, notes what was refused, and returns the files that must be read."""
-    set_aside = store.set_aside(course.name)
-    known = {document.source: f"{document.sha256} {document.recipe}" for document in store.documents(course.name)}
-    known |= {source: f"{sha256} {recipe}" for source, (sha256, recipe, _) in set_aside.items()}
-    changes = compare(files, {source: state for source, state in known.items() if source not in refused})
-    renamed_set_aside = set_aside.keys() & changes.renamed.keys()
-    for old, file in changes.renamed.items():
-        if old not in renamed_set_aside:
-            store.rename_document(course.name, old, file.source)
-    if removed := [*changes.removed, *renamed_set_aside]:
-        store.remove_documents(course.name, removed)
-    for source, reason in refused.items():
-        if set_aside.get(source) != ("", "", reason):
-            store.save_set_aside(course.name, source, "", "", reason)
-    report.files |= {
-        "new": len(changes.new),
-        "changed": len(changes.changed),
-        "unchanged": len(changes.unchanged),
-        "renamed": len(changes.renamed),
-        "removed": len(changes.removed),
-    }
-    to_read = [*changes.new, *changes.changed, *(changes.renamed[old] for old in sorted(renamed_set_aside))]
-    return [*to_read, *changes.unchanged] if rebuild else to_read
+def _weight(file: SourceFile) -> int:
+    return max(file.size_bytes, SMALL_FILE_BYTES)
 
 
-def _prepare(
-    files: Iterable[SourceFile],
-    store: Store,
-    course: CourseFacts,
-    embedder: Embedder,
-    config: Config,
-    report: IngestReport,
-    watch: Stopwatch,
-) -> Iterator[_Prepared]:
-    for file in files:
-        try:
-            with watch.stage("read"):
-                document = read_document(_bytes(file), file.source)
-        except UnreadableDocument as e:
-            store.save_set_aside(course.name, file.source, file.sha256, file.recipe, str(e))
-            continue
-        report.notices += [{"source": file.source, "notice": notice} for notice in document.notices]
-        with watch.stage("chunk"):
-            facts = facts_of_file(file.source, course, document.facts)
-            titled = Document(facts.get("title") or document.title, document.sections, facts, document.pages)
-            chunks = chunk_document(titled, embedder.count_tokens, config.chunk_tokens)
-            keys = [vector_key(embedder.stamp, embedded_text(chunk.context, chunk.text)) for chunk in chunks]
-        yield _Prepared(file, titled, facts, chunks, keys)
+def _next(ready: Iterator[list[_Prepared | SetAside]], watch: Stopwatch) -> list[_Prepared | SetAside]:
+    with watch.stage("read"):
+        return next(ready, [])
 
 
-def _bytes(file: SourceFile) -> bytes:
+def _prepare(run: _Run, file: SourceFile, parsers: ParserPool, loading: Future[str]) -> _Prepared | SetAside:
+    """A file read and cut, or the reason why not. Runs in many threads."""
     try:
-        return file.path.read_bytes()
-    except OSError as e:
-        raise UnreadableDocument(f"cannot be opened: {e.strerror}") from e
+        parsed = parsers.read(file.path, file.source, run.folder)
+    except UnreadableDocument as e:
+        return SetAside(file.source, str(e), file.sha256, file.recipe, file.fingerprint)
+    loading.result()  # counting tokens needs the model
+    began = time.perf_counter()
+    if parsed.sha256 != file.sha256:  # changed since the walk looked at it
+        file = replace(file, sha256=parsed.sha256, fingerprint="")
+    facts = facts_of_file(file.source, run.course, parsed.document.facts)
+    document = replace(parsed.document, title=facts.get("title") or parsed.document.title, facts=facts)
+    chunks = chunk_document(document, run.embedder.count_tokens, run.config.chunk_tokens)
+    texts = [embedded_text(chunk.context, chunk.text) for chunk in chunks]
+    keys = [vector_key(run.embedder.stamp, text) for text in texts]
+    return _Prepared(
+        file, document, chunks, keys, dict(zip(keys, texts, strict=True)), parsed.seconds, time.perf_counter() - began, parsed.peak_bytes
+    )
 
 
-def _groups(prepared: Iterable[_Prepared]) -> Iterator[list[_Prepared]]:
-    group: list[_Prepared] = []
-    waiting = 0
-    for document in prepared:
-        group.append(document)
-        waiting += len(document.chunks)
-        if waiting >= CHUNKS_AT_ONCE:
-            yield group
-            group, waiting = [], 0
-    if group:
-        yield group
-
-
-def _embed_and_save(group: list[_Prepared], store: Store, course: str, embedder: Embedder, report: IngestReport, watch: Stopwatch) -> None:
-    with watch.stage("embed"):
-        missing = store.missing_vectors([key for prepared in group for key in prepared.keys])
-        texts = {
-            key: embedded_text(chunk.context, chunk.text)
-            for prepared in group
-            for key, chunk in zip(prepared.keys, prepared.chunks, strict=True)
-            if key in missing
-        }
-        vectors = _embed(texts, embedder)
+def _embed(run: _Run, group: list[_Prepared], embedded: set[str], saver: Saver) -> None:
+    """Embeds what has no vector yet, neither in the store nor among the `embedded` that are on their way there, and has all saved."""
+    if not group:
+        return
+    report, stamp = run.report, run.embedder.stamp
+    run.store.require_space(sum(BYTES_A_CHARACTER * len(file.document.text) + 6 * stamp.dimension * len(file.chunks) for file in group))
+    with run.watch.stage("embed"):
+        missing = run.store.missing_vectors([key for file in group for key in file.keys]) - embedded
+        texts = {key: text for file in group for key, text in file.texts.items() if key in missing}
+        vectors = embed_texts(texts, run.embedder)
+        embedded |= missing
         report.embedded += len(texts)
-        report.tokens += sum(embedder.count_tokens(list(texts.values())))
-    with watch.stage("store"):
-        for prepared in group:
-            document = NewDocument(
-                source=prepared.file.source,
-                sha256=prepared.file.sha256,
-                recipe=prepared.file.recipe,
-                format=Path(prepared.file.source).suffix.lstrip(".").lower(),
-                title=prepared.document.title,
-                pages=prepared.document.pages,
-                text=prepared.document.text,
-                chunks=prepared.chunks,
-                vector_keys=prepared.keys,
-                vectors={key: vectors[key] for key in prepared.keys if key in vectors},
-                facts=prepared.facts,
-            )
-            store.save_document(course, document)
+    for file in group:
+        report.notices += [{"source": file.source, "notice": notice} for notice in file.document.notices]
+        report.beside["read"] += file.read_seconds
+        report.beside["chunk"] += file.chunk_seconds
+        report.peak_memory["reader"] = max(report.peak_memory["reader"], file.peak_bytes)
+    with run.watch.stage("save"):
+        saver.submit(_save, run, group, vectors)
 
 
-def _embed(texts: dict[str, str], embedder: Embedder) -> dict[str, np.ndarray]:
+def _save(run: _Run, group: list[_Prepared], vectors: Mapping[str, np.ndarray]) -> None:
+    for one in group:
+        document = NewDocument(
+            source=one.source,
+            sha256=one.file.sha256,
+            recipe=one.file.recipe,
+            format=Path(one.source).suffix.lstrip(".").lower(),
+            title=one.document.title,
+            pages=one.document.pages,
+            text=one.document.text,
+            chunks=one.chunks,
+            vector_keys=one.keys,
+            vectors={key: vectors[key] for key in one.keys if key in vectors},
+            facts=one.document.facts,
+            notices=one.document.notices,
+            fingerprint=one.file.fingerprint,
+        )
+        run.store.save_document(run.course.name, document)
+
+
+def embed_texts(texts: Mapping[str, str], embedder: Embedder) -> dict[str, np.ndarray]:
+    """The vectors of texts, under the same keys."""
     if not texts:
         return {}
     return dict(zip(texts, embedder.embed_documents(list(texts.values())), strict=True))
 
 
+def _publish(store: Store) -> int:
+    """The generation that shows the catalogue as it is now; a new one if anything has changed."""
+    current = store.generation()
+    if current is None or current.revision != store.revision():
+        store.drop_unused_vectors()
+        current = publish(store)
+    store.forget_deleted()
+    return current.number
+
+
 def _add_up(store: Store, course: str, report: IngestReport) -> None:
     """The totals of the course as it now stands."""
-    report.set_aside = [{"source": source, "reason": reason} for source, (_, _, reason) in sorted(store.set_aside(course).items())]
+    report.set_aside = [{"source": file.source, "reason": file.reason} for file in store.set_aside(course).values()]
     report.files["set_aside"] = len(report.set_aside)
     report.pages = sum(document.pages for document in store.documents(course))
     report.chunks = store.course(course).chunks
+    report.peak_memory["ingest"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from rag.errors import CorpusError
 
@@ -15,26 +18,37 @@ NOT_MATERIAL = frozenset({COURSE_FILE, "questions.jsonl"})
 """Files of a course folder that speak about the course to Lectern, not to students."""
 
 
+SETTLED_NS = 2_000_000_000
+"""A file touched within so many nanoseconds of being looked at may change again without its times telling: file systems round them."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """A file of a course: `source` is its path below the course folder, with forward slashes.
 
-    `recipe` names how it is to be read and cut; a file whose recipe has changed counts as changed.
+    `recipe` names how it is to be read and cut; a file whose recipe has changed counts as changed. `fingerprint` tells from size, times and
+    inode that the content need not be looked at again; empty when that would not be safe.
     """
 
     source: str
     path: Path
     sha256: str
     recipe: str = ""
+    fingerprint: str = ""
+    size_bytes: int = 0
 
-    @property
-    def state(self) -> str:
-        return f"{self.sha256} {self.recipe}"
+
+class Known(NamedTuple):
+    """What the store knows of a file."""
+
+    sha256: str
+    recipe: str = ""
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a run has to do. `renamed` maps the old source to the new file."""
+    """What a run has to do. `renamed` maps the old source to the new file, which is among `changed` too if its recipe is another now."""
 
     new: list[SourceFile] = field(default_factory=list)
     changed: list[SourceFile] = field(default_factory=list)
@@ -65,10 +79,11 @@ def course_folders(path: Path, as_course: bool = False) -> list[Path]:
     return folders
 
 
-def walk(folder: Path) -> tuple[list[SourceFile], dict[str, str]]:
+def walk(folder: Path, known: Mapping[str, Known] = MappingProxyType({})) -> tuple[list[SourceFile], dict[str, str]]:
     """The files of a course in order of their paths, and those that cannot be taken: source → reason.
 
-    Hidden files and folders are skipped. Symbolic links are not followed: they could lead out of the course.
+    A file is read to know its SHA-256, unless its fingerprint is still the `known` one. Hidden files and folders are skipped. Symbolic
+    links are not followed: they could lead out of the course.
 
     Raises:
         CorpusError: there is no file at all, or a folder cannot be listed: what it holds must not count as removed.
@@ -84,8 +99,7 @@ def walk(folder: Path) -> tuple[list[SourceFile], dict[str, str]]:
             refused[source] = "is a symbolic link or no regular file; put the file itself here"
             continue
         try:
-            with path.open("rb") as file:
-                files.append(SourceFile(source, path, hashlib.file_digest(file, "sha256").hexdigest()))
+            files.append(_look_at(source, path, known.get(source)))
         except OSError as e:
             refused[source] = f"cannot be opened: {e.strerror}"
     if not files and not refused:
@@ -93,24 +107,47 @@ def walk(folder: Path) -> tuple[list[SourceFile], dict[str, str]]:
     return files, refused
 
 
-def compare(files: list[SourceFile], known: Mapping[str, str]) -> Changes:
+def compare(files: list[SourceFile], known: Mapping[str, Known]) -> Changes:
     """What has happened since the last run.
 
     Args:
-        known: source → state of what the store holds.
+        known: by source what the store holds.
     """
     changes = Changes()
     sources = {file.source for file in files}
-    gone = {state: source for source, state in known.items() if source not in sources}
+    gone = {file.sha256: source for source, file in known.items() if source not in sources and file.sha256}
     for file in files:
-        if file.source in known:
-            (changes.unchanged if known[file.source] == file.state else changes.changed).append(file)
-        elif file.state in gone:
-            changes.renamed[gone.pop(file.state)] = file
-        else:
+        before = known.get(file.source)
+        if before is None and file.sha256 in gone:
+            old = gone.pop(file.sha256)
+            changes.renamed[old] = file
+            if known[old].recipe != file.recipe:
+                changes.changed.append(file)
+        elif before is None:
             changes.new.append(file)
+        else:
+            same = (before.sha256, before.recipe) == (file.sha256, file.recipe)
+            (changes.unchanged if same else changes.changed).append(file)
     changes.removed.extend(sorted(source for source in known if source not in sources and source not in changes.renamed))
     return changes
+
+
+def _look_at(source: str, path: Path, known: Known | None) -> SourceFile:
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        fingerprint = _fingerprint(status)
+        if known is not None and fingerprint and fingerprint == known.fingerprint:
+            sha256 = known.sha256
+        else:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return SourceFile(source, path, sha256, fingerprint=fingerprint, size_bytes=status.st_size)
+
+
+def _fingerprint(status: os.stat_result) -> str:
+    """Size, times and inode; empty for a file touched a moment ago, or at a time that this machine's clock has not reached."""
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < SETTLED_NS:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def _paths(folder: Path) -> Iterator[Path]:

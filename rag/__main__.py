@@ -1,4 +1,4 @@
-"""`python -m rag`: search, ask, evaluate, doctor. Results go to stdout, notices to stderr.
+"""`python -m rag`: search, ask, evaluate, bench, backup, restore, doctor. Results go to stdout, notices to stderr.
 
 Exit codes: 0 done, 1 error (one line that says what to do), 2 usage.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rag.evaluate import Golden
     from rag.types import Answer, Hit, Scope
 
-FILTERS = ("path", "material", "week", "format")
+FILTERS = ("path", "material", "week", "lecture", "format")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,6 +66,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("questions", type=Path, metavar="QUESTIONS.jsonl")
     evaluate.add_argument("--answers", action="store_true", help="answer too: slower, and measures answers and refusals")
     evaluate.set_defaults(command=_evaluate)
+    bench = commands.add_parser("bench", parents=[common], help="measure how fast this machine runs the parts")
+    bench.add_argument("part", choices=("embed",), help="embed: tokens a second, beside sentence-transformers' defaults")
+    bench.add_argument("--dtype", help="auto, float32, bfloat16, float16 or int8")
+    bench.set_defaults(command=_bench)
+    backup = commands.add_parser("backup", parents=[common], help="copy the store into one verified file, while it is in use")
+    backup.add_argument("file", type=Path, metavar="FILE")
+    backup.set_defaults(command=_backup)
+    restore = commands.add_parser("restore", parents=[common], help="make a store from a backup")
+    restore.add_argument("file", type=Path, metavar="FILE")
+    restore.set_defaults(command=_restore)
     doctor = commands.add_parser("doctor", parents=[common], help="what is installed, found and used; what to do next")
     doctor.add_argument(
         "--prepare", action="store_true", help="first do what would otherwise be done at first use: convert the bundled generator"
@@ -78,9 +88,9 @@ def _filter(text: str) -> tuple[str, str | int]:
     key, equals, value = text.partition("=")
     if not equals or key not in FILTERS:
         raise argparse.ArgumentTypeError(f"{text!r}; expected KEY=VALUE with a key of {', '.join(FILTERS)}")
-    if key == "week":
+    if key in ("week", "lecture"):
         if not re.fullmatch(r"\d{1,3}", value):
-            raise argparse.ArgumentTypeError(f"week is {value!r}; expected a number of at most three digits")
+            raise argparse.ArgumentTypeError(f"{key} is {value!r}; expected a number of at most three digits")
         return key, int(value)
     return key, value
 
@@ -94,7 +104,7 @@ def _positive(text: str) -> int:
 def _config(options: argparse.Namespace) -> Config:
     from rag.config import Config
 
-    flags = {name: getattr(options, name, None) for name in ("store", "device", "generator", "base_url")}
+    flags = {name: getattr(options, name, None) for name in ("store", "device", "dtype", "generator", "base_url")}
     return Config.load(options.config, **flags)
 
 
@@ -205,6 +215,34 @@ def _progress_bar(total: int) -> Iterator[Callable[[int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("questions", total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from rag.bench import BENCHES, table
+
+    figures = BENCHES[options.part].run(_config(options))
+    print(json.dumps({"bench": options.part} | figures) if options.json else table(options.part, figures))
+    return 0
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from rag.backup import back_up
+    from rag.store import Store
+
+    sha256 = back_up(Store.open(_config(options).store), options.file)
+    found = {"file": str(options.file), "bytes": options.file.stat().st_size, "sha256": sha256}
+    print(json.dumps(found) if options.json else f"{options.file}: {found['bytes']:,} bytes, SHA-256 {sha256}")
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from rag.backup import restore
+
+    store = restore(options.file, _config(options).store)
+    courses = {course.name: course.chunks for course in store.courses()}
+    found = {"store": str(store.directory), "courses": courses}
+    print(json.dumps(found) if options.json else f"{store.directory}: " + ", ".join(f"{n} ({c} chunks)" for n, c in courses.items()))
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -9,14 +10,15 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
+from rag.backup import check_catalogue
 from rag.config import BUNDLED, NONE, Config
+from rag.embed import SentenceTransformerEmbedder
 from rag.errors import LecternError, StoreMissing
 from rag.models import (
     BUNDLED_GENERATOR,
     choose_device,
     choose_dtype,
     converted_generator_path,
-    find_embedder,
     find_generator,
     verify_carried,
 )
@@ -78,8 +80,9 @@ def _device(config: Config) -> tuple[bool | None, str]:
 
 
 def _embedder(config: Config) -> tuple[bool | None, str]:
-    files = find_embedder(config.embedder, config.allow_downloads)
-    return True, f"{files.id} (revision {files.revision})"
+    embedder = SentenceTransformerEmbedder.from_config(config)
+    found = f"{embedder.stamp} on {embedder.device}"
+    return (None, f"{found}; {embedder.notice}") if embedder.notice else (True, found)
 
 
 def _generator(config: Config) -> tuple[bool | None, str]:
@@ -102,6 +105,8 @@ def _store(config: Config) -> tuple[bool | None, str]:
         return None, str(e)
     with store.transaction():  # proves that the folder can be written
         pass
+    if problem := check_catalogue(config.store / CATALOGUE):
+        return False, f"{config.store / CATALOGUE} is damaged: {problem}; restore a backup: python -m rag restore FILE --store NEW"
     courses = ", ".join(f"{course.name} ({course.documents} documents, {course.chunks} chunks)" for course in store.courses())
     return True, f"{config.store}: {courses or 'no course yet; run: python -m ingest'}"
 
@@ -115,6 +120,13 @@ def _index(config: Config) -> tuple[bool | None, str]:
     stamp = store.embedder()
     return (None if notices else True), "; ".join(
         [*notices, f"generation {generation.number}: {generation.chunks} vectors, {generation.kind}, by {stamp}"]
+    )
+
+
+def _ocr(config: Config) -> tuple[bool | None, str]:
+    found = shutil.which("tesseract")
+    return (
+        (True, found) if found else (None, "no tesseract: pages that are pictures cannot be read; install tesseract-ocr, then ingest again")
     )
 
 
@@ -142,5 +154,6 @@ _CHECKS: dict[str, Callable[[Config], tuple[bool | None, str]]] = {
     "generator": _generator,
     "store": _store,
     "index": _index,
+    "ocr": _ocr,
     "port": _port,
 }

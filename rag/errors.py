@@ -8,6 +8,7 @@ LecternError
 │   ├── StoreMissing       there is no store at that path
 │   ├── StoreMismatch      it was made with another embedder or by a newer version
 │   ├── StoreBusy          another process is writing
+│   ├── DiskFull           there is no room to write; what is saved stays and is served
 │   └── UnknownCourse      the store has no such course
 ├── QuestionError          an empty or enormous question
 ├── CorpusError            the folder to ingest is missing, empty, or not a folder
@@ -44,6 +45,10 @@ class StoreMismatch(StoreError):
 
 
 class StoreBusy(StoreError):
+    pass
+
+
+class DiskFull(StoreError):
     pass
 
 

@@ -95,3 +95,23 @@ def m001_catalogue(db: Database) -> None:
     )
     # Kept up to date by the store itself: triggers on a virtual table need trusted_schema, which stays off.
     db["chunks"].enable_fts(["context", "text"], tokenize="porter unicode61 remove_diacritics 2")
+
+
+@_step
+def m002_more_about_files(db: Database) -> None:
+    _run(
+        db,
+        """
+        ALTER TABLE documents ADD COLUMN lecture INTEGER;
+
+        ALTER TABLE documents ADD COLUMN due TEXT;
+
+        ALTER TABLE documents ADD COLUMN notices TEXT NOT NULL DEFAULT '[]';
+
+        ALTER TABLE documents ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
+
+        ALTER TABLE set_aside ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
+
+        ALTER TABLE revision ADD COLUMN to_forget INTEGER NOT NULL DEFAULT 0
+        """,
+    )

@@ -200,6 +200,7 @@ class CourseRetriever(BaseRetriever):
     path: str | None = None
     material: str | None = None
     week: int | None = None
+    lecture: int | None = None
     format: str | None = None
     _searcher: Searcher = PrivateAttr()
 
@@ -207,7 +208,7 @@ class CourseRetriever(BaseRetriever):
         self._searcher = Searcher.from_config(self.config or Config.load())
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        scope = Scope(self.course, self.path, self.material, self.week, self.format)
+        scope = Scope(self.course, self.path, self.material, self.week, self.lecture, self.format)
         return [_as_langchain(hit) for hit in self._searcher.search(query, scope, self.k)]
 
 

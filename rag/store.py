@@ -7,29 +7,30 @@ vectors come in and go out as arrays.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
+import shutil
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from sqlite_utils import Database
 
-from rag.errors import StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
+from rag import lock
+from rag.errors import DiskFull, StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
 from rag.migrations import KNOWN, MIGRATIONS
 from rag.types import Chunk, Location, Passage, Scope
 
 CATALOGUE = "catalogue.db"
 BUSY_TIMEOUT_S = 30
+RESERVED_BYTES = 32 << 20
+"""Room that writing leaves on the disk: the write-ahead log grows beside the catalogue, and other programs write too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +54,20 @@ class StoredDocument:
     pages: int
     material: str | None
     week: int | None
+    lecture: int | None
     date: str | None
+    due: str | None
+    notices: list[str]
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
 class NewDocument:
     """A document to save.
 
-    `recipe` names how it was read and cut: another one means reading it again. `vector_keys` name each chunk's embedded text; `vectors`
-    holds, by key, those the store lacks: (d,) float16.
+    `recipe` names how it was read and cut: another one means reading it again. `fingerprint` tells from the file's size and times that it
+    has not been touched since. `vector_keys` name each chunk's embedded text; `vectors` holds, by key, those the store lacks: (d,) float16.
+    `notices` say what its reader could not take or has left out.
     """
 
     source: str
@@ -75,6 +81,19 @@ class NewDocument:
     vector_keys: Sequence[str]
     vectors: Mapping[str, np.ndarray]
     facts: Mapping[str, str] = field(default_factory=dict)
+    notices: Sequence[str] = ()
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A file that could not be read, and why. `sha256` is empty for one that could not even be opened."""
+
+    source: str
+    reason: str
+    sha256: str = ""
+    recipe: str = ""
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +141,32 @@ class Store:
 
     @classmethod
     def create(cls, directory: Path) -> Store:
-        """The store in `directory`, made when it is not there."""
+        """The store in `directory`, made when it is not there.
+
+        Raises:
+            StoreError: it cannot be made.
+            StoreBusy: another process is making it.
+        """
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            (directory / CATALOGUE).touch()
+            if not (directory / CATALOGUE).exists():
+                with lock.hold(directory):
+                    cls._make(directory)
         except OSError as e:
             raise StoreError(f"the store {directory} cannot be made: {e.strerror}; name another folder with --store") from e
         return cls(directory)._migrate()
+
+    @staticmethod
+    def _make(directory: Path) -> None:
+        """Makes an empty catalogue that appears under its name when it is complete: two processes may begin at once."""
+        partial = directory / f"{CATALOGUE}.partial"
+        partial.unlink(missing_ok=True)
+        partial.touch()
+        db = _connect(partial)
+        MIGRATIONS.apply(db)
+        db.close()
+        if not (directory / CATALOGUE).exists():
+            partial.rename(directory / CATALOGUE)
 
     @property
     def db(self) -> Database:
@@ -165,6 +203,7 @@ class Store:
 
         Raises:
             StoreBusy: another process has been writing for longer than 30 seconds.
+            DiskFull: there is no room for it.
         """
         try:
             self.db.execute("BEGIN IMMEDIATE")
@@ -175,38 +214,28 @@ class Store:
         try:
             yield self.db
             self.db.commit()
-        except BaseException:
+        except BaseException as e:
             self.db.rollback()
+            if isinstance(e, sqlite3.OperationalError) and e.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise DiskFull(f"the disk of {self.directory} is full; what was saved stays; make room, then try again") from e
             raise
 
-    @contextmanager
-    def writer_lock(self) -> Iterator[None]:
-        """Only one ingest at a time. The kernel lets go of a dead holder's lock, so it never needs clearing by hand.
-
-        Raises:
-            StoreBusy: another process holds it; the message names that.
-        """
-        with (self.directory / "writer.lock").open("a+") as file:
-            try:
-                _lock(file)
-            except BlockingIOError as e:
-                file.seek(0)
-                raise StoreBusy(
-                    f"another ingest is writing to {self.directory} ({file.read().strip() or 'holder unknown'}); wait for it to end"
-                ) from e
-            file.truncate(0)
-            file.write(f"process {os.getpid()} since {_now()}")
-            file.flush()
-            yield
+    def writer_lock(self) -> AbstractContextManager[None]:
+        """Only one ingest at a time; raises StoreBusy, which names the holder, when there is another."""
+        return lock.hold(self.directory)
 
     def is_being_written(self) -> bool:
         """Whether some process holds the writer lock right now."""
-        with (self.directory / "writer.lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return lock.is_held(self.directory)
+
+    def require_space(self, needed_bytes: int) -> None:
+        """Raises DiskFull unless the disk has room for so many bytes and what SQLite needs besides."""
+        free = shutil.disk_usage(self.directory).free
+        if free < needed_bytes + RESERVED_BYTES:
+            raise DiskFull(
+                f"the disk of {self.directory} has {free >> 20} MiB left, and writing needs {(needed_bytes + RESERVED_BYTES) >> 20} MiB; "
+                "what was saved stays and can be searched; make room, then run this again"
+            )
 
     # --- what is there
 
@@ -236,11 +265,11 @@ class Store:
 
     def documents(self, course: str) -> list[StoredDocument]:
         rows = self.db.query(
-            """SELECT d.id, source, sha256, recipe, format, d.title, pages, material, week, date
+            """SELECT d.id, source, sha256, recipe, format, d.title, pages, material, week, lecture, date, due, notices, fingerprint
             FROM documents d JOIN courses ON courses.id = d.course_id WHERE courses.name = ? ORDER BY source""",
             [course],
         )
-        return [StoredDocument(**row) for row in rows]
+        return [StoredDocument(**row | {"notices": json.loads(row["notices"])}) for row in rows]
 
     def document_text(self, course: str, source: str) -> str:
         rows = self.db.query(
@@ -270,13 +299,14 @@ class Store:
             return data
         raise StoreError(f"the course {course} has no document {source}")
 
-    def set_aside(self, course: str) -> dict[str, tuple[str, str, str]]:
-        """Files that could not be read: source → (sha256, recipe, reason)."""
+    def set_aside(self, course: str) -> dict[str, SetAside]:
+        """Files that could not be read, by source."""
         rows = self.db.query(
-            "SELECT source, sha256, recipe, reason FROM set_aside s JOIN courses ON courses.id = s.course_id WHERE courses.name = ?",
+            """SELECT source, reason, sha256, recipe, fingerprint FROM set_aside s JOIN courses ON courses.id = s.course_id
+            WHERE courses.name = ? ORDER BY source""",
             [course],
         )
-        return {row["source"]: (row["sha256"], row["recipe"], row["reason"]) for row in rows}
+        return {row["source"]: SetAside(**row) for row in rows}
 
     def course_folder(self, name: str) -> Path | None:
         """Where a course was ingested from; None when the store does not have it."""
@@ -304,10 +334,10 @@ class Store:
             course_id = _course_id(db, course)
             _delete(db, course_id, document.source)
             _insert_vectors(db, document.vectors)
-            facts = document.facts
             document_id = db.execute(
-                """INSERT INTO documents (course_id, source, sha256, recipe, format, title, pages, text, material, week, date, ingested_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                """INSERT INTO documents (course_id, source, sha256, recipe, format, title, pages, text,
+                    material, week, lecture, date, due, notices, fingerprint, ingested_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
                 [
                     course_id,
                     document.source,
@@ -317,7 +347,9 @@ class Store:
                     document.title,
                     document.pages,
                     document.text,
-                    *_columns(facts),
+                    *_columns(document.facts),
+                    json.dumps(list(document.notices), ensure_ascii=False),
+                    document.fingerprint,
                     _now(),
                 ],
             ).lastrowid
@@ -334,19 +366,24 @@ class Store:
             )
             _count_up(db)
 
-    def save_set_aside(self, course: str, source: str, sha256: str, recipe: str, reason: str) -> None:
+    def save_set_aside(self, course: str, file: SetAside) -> None:
         """Remembers that a file could not be read; a document that stood under its name is removed, as its text is no longer true."""
         with self.transaction() as db:
             course_id = _course_id(db, course)
-            _delete(db, course_id, source)
-            db.execute("INSERT INTO set_aside VALUES (?, ?, ?, ?, ?)", [course_id, source, sha256, recipe, reason])
+            _delete(db, course_id, file.source)
+            db.execute(
+                "INSERT INTO set_aside (course_id, source, reason, sha256, recipe, fingerprint) VALUES (?, ?, ?, ?, ?, ?)",
+                [course_id, file.source, file.reason, file.sha256, file.recipe, file.fingerprint],
+            )
             _count_up(db)
 
     def remove_documents(self, course: str, sources: Sequence[str]) -> None:
+        """Removes files that are gone from the course, with what past answers quoted from them."""
         with self.transaction() as db:
             course_id = _course_id(db, course)
             for source in sources:
                 _delete(db, course_id, source)
+                db.execute(_FORGET_QUOTES, [course, source])
             _count_up(db)
 
     def rename_document(self, course: str, source: str, new_source: str) -> None:
@@ -354,6 +391,29 @@ class Store:
         with self.transaction() as db:
             db.execute("UPDATE documents SET source = ? WHERE course_id = ? AND source = ?", [new_source, _course_id(db, course), source])
             _count_up(db)
+
+    def save_fingerprints(self, course: str, fingerprints: Mapping[str, str]) -> None:
+        """Notes, by source, the fingerprints of files whose content is known to be the same as before."""
+        with self.transaction() as db:
+            course_id = _course_id(db, course)
+            for table in ("documents", "set_aside"):
+                for source, fingerprint in fingerprints.items():
+                    db.execute(f"UPDATE {table} SET fingerprint = ? WHERE course_id = ? AND source = ?", [fingerprint, course_id, source])
+
+    def forget_deleted(self) -> bool:
+        """Takes what was deleted off the disk too: from the text index, whose deletions are only marks until its segments are merged, and
+        from the write-ahead log. (`secure_delete` zeroes what the tables give up.) False when a reader has kept the log in use: the next
+        call goes on with it, as it does after a run that was ended half-way.
+        """
+        if not next(self.db.query("SELECT to_forget FROM revision"))["to_forget"]:
+            return True
+        with self.transaction() as db:
+            db.execute("INSERT INTO chunks_fts (chunks_fts) VALUES ('optimize')")
+        (busy, *_) = self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            with self.transaction() as db:
+                db.execute("UPDATE revision SET to_forget = 0")
+        return not busy
 
     def save_run(self, course: str, report: Mapping[str, Any]) -> None:
         with self.transaction() as db:
@@ -499,6 +559,10 @@ class Store:
             )
 
 
+_FORGET_QUOTES = """UPDATE messages SET answer = NULL, content = 'This answer quoted materials that have been removed from the course.'
+    WHERE conversation_id IN (SELECT id FROM conversations WHERE course = ?) AND answer IS NOT NULL
+    AND EXISTS (SELECT 1 FROM json_each(answer, '$.sources') AS cited WHERE json_extract(cited.value, '$.source') = ?)"""
+
 _PASSAGE = """SELECT c.id, courses.name AS course, d.source, d.title, c.start, c."end", c.location, c.context, c.text
     FROM chunks c JOIN documents d ON d.id = c.document_id JOIN courses ON courses.id = d.course_id"""
 
@@ -516,7 +580,7 @@ def _scope_condition(scope: Scope) -> tuple[str, list[Any]]:
         folder = scope.path.rstrip("/")
         conditions.append("(d.source = ? OR substr(d.source, 1, ?) = ?)")
         values += [folder, len(folder) + 1, folder + "/"]
-    for column in ("material", "week", "format"):
+    for column in ("material", "week", "lecture", "format"):
         wanted = getattr(scope, column)
         if wanted is not None:
             conditions.append(f"d.{column} = ?")
@@ -524,20 +588,10 @@ def _scope_condition(scope: Scope) -> tuple[str, list[Any]]:
     return " AND ".join(conditions), values
 
 
-def _lock(file: IO[str]) -> None:
-    """Takes the exclusive lock; a reader's short look at it is waited for, a writer is not."""
-    for _ in range(10):
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.1)
-    return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 def _connect(path: Path) -> Database:
     # mode=rw: a catalogue that is deleted under a running page is an error, not an empty new one.
     db = Database(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S))
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF", "secure_delete = ON"):
         db.execute(f"PRAGMA {pragma}").fetchall()
     return db
 
@@ -548,9 +602,10 @@ def _course_id(db: Database, name: str) -> int:
     raise UnknownCourse(f"there is no course {name!r}; save it before its documents")
 
 
-def _columns(facts: Mapping[str, str]) -> tuple[str | None, int | None, str | None]:
-    """Material, week and date as they stand in a document's row."""
-    return facts.get("material"), int(facts["week"]) if "week" in facts else None, facts.get("date")
+def _columns(facts: Mapping[str, str]) -> list[str | int | None]:
+    """Material, week, lecture, date and due as they stand in a document's row."""
+    numbers = [int(facts[key]) if key in facts else None for key in ("week", "lecture")]
+    return [facts.get("material"), *numbers, facts.get("date"), facts.get("due")]
 
 
 def _delete(db: Database, course_id: int, source: str) -> None:
@@ -559,7 +614,9 @@ def _delete(db: Database, course_id: int, source: str) -> None:
         FROM chunks c JOIN documents d ON d.id = c.document_id WHERE course_id = ? AND source = ?""",
         [course_id, source],
     )
-    db.execute("DELETE FROM documents WHERE course_id = ? AND source = ?", [course_id, source])
+    deleted = db.execute("DELETE FROM documents WHERE course_id = ? AND source = ?", [course_id, source]).rowcount
+    if deleted:
+        db.execute("UPDATE revision SET to_forget = 1")
     db.execute("DELETE FROM set_aside WHERE course_id = ? AND source = ?", [course_id, source])
 
 

@@ -96,6 +96,20 @@ class Document:
         """The extracted text that character spans count in: the sections, a blank line between them."""
         return self.SEPARATOR.join(section.text for section in self.sections)
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "sections": [[section.text, section.location.to_json()] for section in self.sections],
+            "facts": self.facts,
+            "pages": self.pages,
+            "notices": list(self.notices),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Document:
+        sections = tuple(Section(text, Location.from_json(location)) for text, location in value["sections"])
+        return cls(value["title"], sections, value["facts"], value["pages"], tuple(value["notices"]))
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -211,4 +225,5 @@ class Scope:
     path: str | None = None
     material: str | None = None
     week: int | None = None
+    lecture: int | None = None
     format: str | None = None

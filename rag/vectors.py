@@ -7,6 +7,7 @@ Searching one snapshot from many threads is fine, as nothing is ever added to a 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag.errors import StoreBusy, StoreError
+from rag.errors import DiskFull, StoreBusy, StoreError
 from rag.store import Generation, Store
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ def publish(store: Store) -> Generation:
     """Writes a snapshot of the catalogue as it is now and makes it the current one; older files are removed.
 
     The file is complete and on disk before the row that names it exists; a reader sees the old one or the new one.
+
+    Raises:
+        StoreError: it cannot be written, as on a full disk (DiskFull); the old one stays.
     """
     ids, vectors, revision = store.vectors()
     number = store.next_generation()
@@ -116,7 +120,10 @@ def load_snapshot(store: Store, notify: Callable[[str], None]) -> Snapshot:
         with store.writer_lock():
             generation = publish(store)
             return Snapshot(generation, _read_verified(store, generation))
-    except StoreBusy:
+    except StoreBusy:  # whoever writes will publish
+        return _from_catalogue(store)
+    except StoreError as e:
+        notify(f"it is kept in memory only: {e}")
         return _from_catalogue(store)
 
 
@@ -191,16 +198,26 @@ def _read_verified(store: Store, generation: Generation) -> faiss.Index | None:
 
 def _write_durably(path: Path, data: bytes) -> None:
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+        _sync_folder(path.parent)
+    except OSError as e:
+        partial.unlink(missing_ok=True)
+        kind = DiskFull if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else StoreError
+        raise kind(f"{path.name} cannot be written to {path.parent}: {e.strerror}; make room there, then run: python -m ingest") from e
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename in a folder survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def _remove_older(directory: Path, current: str) -> None:

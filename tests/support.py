@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from rag.embed import EmbeddingUsage
 from rag.store import EmbedderStamp
 from rag.text import content_stems
 
@@ -22,6 +24,12 @@ class HashingEmbedder:
     identity = ("hashing", "1")
     stamp = EmbedderStamp("hashing", "1", 256)
     device = "none"
+    notice = ""
+    batch_tokens = 0
+    usage = EmbeddingUsage()
+
+    def ceiling_tokens_s(self) -> float:
+        return 0.0
 
     def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
         return np.array([self.embed_query(text) for text in texts], np.float32).reshape(len(texts), 256)
@@ -29,8 +37,13 @@ class HashingEmbedder:
     def embed_query(self, text: str) -> np.ndarray:
         vector = np.full(256, 1e-6, np.float32)
         for word in content_stems(text):
-            vector[int(hashlib.sha256(word.encode()).hexdigest(), 16) % 256] += 1
+            vector[_direction(word)] += 1
         return vector / np.linalg.norm(vector)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(text.split()) for text in texts]
+
+
+@cache
+def _direction(word: str) -> int:
+    return int(hashlib.sha256(word.encode()).hexdigest(), 16) % 256

@@ -19,11 +19,17 @@ ALLOWED = {
     "pages": {"errors"},
     "migrations": set(),
     "models": {"config", "errors"},
-    "store": {"errors", "migrations", "types"},
+    "lock": {"errors"},
+    "store": {"errors", "lock", "migrations", "types"},
     "wire": {"types"},
     "conversations": {"store", "types", "wire"},
     "vectors": {"errors", "store"},
-    "embed": {"config", "lane", "models", "store"},
+    "encoder": {"errors"},
+    "batches": {"errors", "lane"},
+    "trial": {"encoder"},
+    "embed": {"batches", "config", "encoder", "errors", "lane", "models", "store", "trial"},
+    "bench": {"config", "embed", "models"},
+    "backup": {"errors", "store", "vectors"},
     "retrieve": {"config", "embed", "errors", "lane", "models", "store", "text", "timing", "types", "understand", "vectors"},
     "evidence": {"embed", "store", "text", "types"},
     "ground": {"evidence", "text", "types"},
@@ -32,7 +38,7 @@ ALLOWED = {
         "config", "errors", "evidence", "generate", "ground", "prompts", "retrieve", "text", "timing", "types", "understand",
     },
     "evaluate": {"errors", "types"},
-    "doctor": {"config", "errors", "models", "store", "vectors"},
+    "doctor": {"backup", "config", "embed", "errors", "models", "store", "vectors"},
 }  # fmt: skip
 INGEST_MAY_USE = {"types", "errors", "config", "models", "store", "vectors", "embed", "text", "timing", "pages"}
 HEAVY = {"torch", "transformers", "sentence_transformers", "faiss"}

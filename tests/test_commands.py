@@ -144,3 +144,15 @@ def test_doctor_finds_everything_and_names_what_is_missing(store: str, tmp_path:
     broken = run("rag", "doctor", "--store", store, "--config", str(tmp_path / "bad.toml"))
     assert broken.returncode == 1
     assert "FAIL  embedder   there is no model folder" in broken.stdout
+
+
+def test_a_backup_is_restored_and_answers(store: str, tmp_path: Path) -> None:
+    backup, again = tmp_path / "a.db", tmp_path / "again"
+    made = json.loads(run("rag", "backup", str(backup), "--store", store, "--json").stdout)
+    assert made["bytes"] == backup.stat().st_size
+    assert json.loads(run("rag", "restore", str(backup), "--store", str(again), "--json").stdout)["courses"] == {"optics": 2}
+    found = json.loads(run("rag", "search", "late day", "--course", "optics", "--store", str(again), "--json").stdout)
+    assert found["hits"][0]["source"] == "syllabus.md"
+    refused = run("rag", "restore", str(backup), "--store", str(again))
+    assert refused.returncode == 1
+    assert "holds a store already" in refused.stderr

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ingest.pipeline
 from ingest.pipeline import ingest_course
 from rag.config import Config
 from rag.errors import CorpusError, StoreBusy, StoreMismatch
@@ -97,6 +98,16 @@ def test_a_passage_that_moves_to_another_file_in_one_run_is_kept(
     assert len(ids) == len(vectors) == store.course("optics").chunks
 
 
+def test_a_passage_in_two_files_has_two_places_and_is_embedded_once(
+    course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config
+) -> None:
+    (course_folder / "copy.md").write_bytes((course_folder / "syllabus.md").read_bytes())
+    report = ingest_course(course_folder, store, embedder, config)
+    assert (report.chunks, report.embedded) == (6, 4)
+    found = store.passages([chunk_id for chunk_id, _ in store.search_text('"midterm"', Scope("optics"), 5)])
+    assert sorted(passage.source for passage in found.values()) == ["copy.md", "syllabus.md"]
+
+
 def test_a_run_that_fails_leaves_the_old_state_and_the_next_completes(
     course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config
 ) -> None:
@@ -144,7 +155,7 @@ def test_a_rename_that_changes_the_facts_is_read_again_and_embeds_nothing(
     ingest_course(course_folder, store, embedder, config)
     (course_folder / "notes" / "week02-lenses.md").rename(course_folder / "lab3.md")
     report = ingest_course(course_folder, store, embedder, config)
-    assert (report.files["new"], report.files["removed"], report.embedded) == (1, 1, 0)
+    assert (report.files["renamed"], report.files["changed"], report.files["removed"], report.embedded) == (1, 1, 0, 0)
     assert [(document.material, document.week) for document in store.documents("optics")] == [("lab", 3), ("syllabus", None)]
 
 
@@ -179,3 +190,47 @@ def test_a_link_does_not_make_every_run_a_change(course_folder: Path, store: Sto
     second = ingest_course(course_folder, store, embedder, config)
     assert first.set_aside == second.set_aside != []
     assert (second.files["removed"], second.generation) == (0, first.generation)
+
+
+def test_a_file_that_was_only_touched_changes_nothing(
+    course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.walk.SETTLED_NS", -(10**12))
+    first = ingest_course(course_folder, store, embedder, config)
+    before = store.documents("optics")
+    (course_folder / "syllabus.md").touch()
+    second = ingest_course(course_folder, store, embedder, config)
+    assert (second.files["unchanged"], second.generation) == (2, first.generation)
+    after = store.documents("optics")
+    assert [document.fingerprint != old.fingerprint for document, old in zip(after, before, strict=True)] == [False, True]
+    assert [document.id for document in after] == [document.id for document in before]
+
+
+def test_the_report_adds_up_and_says_what_went_on(course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config) -> None:
+    (course_folder / "photo.heic").write_bytes(b"x")
+    report = ingest_course(course_folder, store, embedder, config, workers=2)
+    assert report.peak_memory["reader"] > 5 << 20
+    assert report.peak_memory["ingest"] > 50 << 20
+    assert min(report.beside[part] for part in ("read", "chunk", "save")) > 0
+    lines = report.summary().splitlines()
+    assert lines[0] == "optics: 3 new, 1 set aside"
+    assert lines[1].startswith("  0 pages, 4 chunks; embedded 4 chunks")
+    assert lines[-1].startswith("  set aside: photo.heic is in the format .heic, which is not read")
+    assert report.to_json()["beside"].keys() == {"read", "chunk", "save"}
+
+
+def test_the_text_that_was_read_is_the_one_that_is_named(
+    course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that changes between the walk and its reader is stored under the SHA-256 of what was read."""
+    find = ingest.pipeline.find_changes
+
+    def find_then_change(folder: Path, *arguments: object) -> object:
+        found = find(folder, *arguments)
+        (folder / "syllabus.md").write_text("# Optics\n\nLater words.\n")
+        return found
+
+    monkeypatch.setattr("ingest.pipeline.find_changes", find_then_change)
+    ingest_course(course_folder, store, embedder, config)
+    assert "Later words." in store.original("optics", "syllabus.md").decode()
+    assert "Later words." in store.document_text("optics", "syllabus.md")

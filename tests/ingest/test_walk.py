@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.walk import SourceFile, compare, course_folders, walk
+from ingest.walk import Known, SourceFile, compare, course_folders, walk
 from rag.errors import CorpusError
 
 
@@ -62,7 +62,7 @@ def file(source: str, sha256: str) -> SourceFile:
 
 
 def test_compare_tells_new_changed_unchanged_renamed_and_removed() -> None:
-    known = {"same": "1 ", "changed": "2 ", "old-name": "3 ", "gone": "4 "}
+    known = {"same": Known("1"), "changed": Known("2"), "old-name": Known("3"), "gone": Known("4")}
     files = [file("same", "1"), file("changed", "22"), file("new-name", "3"), file("new", "5")]
     changes = compare(files, known)
     assert [f.source for f in changes.unchanged] == ["same"]
@@ -77,7 +77,7 @@ STATE = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("123"))
 
 @given(known=STATE, now=STATE)
 def test_every_file_and_every_known_source_is_accounted_for_once(known: dict[str, str], now: dict[str, str]) -> None:
-    changes = compare([file(source, sha256) for source, sha256 in now.items()], {source: f"{sha256} " for source, sha256 in known.items()})
+    changes = compare([file(source, sha256) for source, sha256 in now.items()], {source: Known(sha256) for source, sha256 in known.items()})
     accounted = [f.source for f in (*changes.new, *changes.changed, *changes.unchanged, *changes.renamed.values())]
     assert sorted(accounted) == sorted(now)
     assert sorted([*changes.renamed, *changes.removed]) == sorted(set(known) - set(now))
@@ -101,3 +101,36 @@ def test_a_name_that_is_not_utf8_is_refused(course_folder: Path) -> None:
     files, refused = walk(course_folder)
     assert len(files) == 2
     assert refused == {"\\udcfcbung.md": "has a name that is not UTF-8; rename it"}
+
+
+def touched_long_ago(path: Path) -> None:
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+def known_of(folder: Path) -> dict[str, Known]:
+    return {file.source: Known(file.sha256, file.recipe, file.fingerprint) for file in walk(folder)[0]}
+
+
+def test_a_file_with_the_known_fingerprint_is_not_read_again(course_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.walk.SETTLED_NS", -(10**12))  # these files are as good as old
+    known = known_of(course_folder)
+    monkeypatch.setattr("hashlib.file_digest", None)
+    files, _ = walk(course_folder, known)
+    assert {file.source: file.sha256 for file in files} == {source: file.sha256 for source, file in known.items()}
+
+
+def test_a_file_of_the_same_size_and_time_but_other_content_is_noticed(course_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.walk.SETTLED_NS", -(10**12))
+    path = course_folder / "syllabus.md"
+    touched_long_ago(path)
+    known = known_of(course_folder)
+    path.write_text(path.read_text().replace("5 points", "9 points"))
+    touched_long_ago(path)  # the time of the change itself cannot be set back
+    changes = compare(walk(course_folder, known)[0], known)
+    assert [file.source for file in changes.changed] == ["syllabus.md"]
+
+
+def test_a_file_touched_a_moment_ago_has_no_fingerprint(course_folder: Path) -> None:
+    (course_folder / "tomorrow.md").write_text("x")
+    os.utime(course_folder / "tomorrow.md", (4_000_000_000, 4_000_000_000))
+    assert {file.fingerprint for file in walk(course_folder)[0]} == {""}

@@ -1,14 +1,16 @@
 import hashlib
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rag.errors import StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
-from rag.store import EmbedderStamp, NewDocument, Store
+from rag.errors import DiskFull, StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
+from rag.store import EmbedderStamp, NewDocument, SetAside, Store
 from rag.types import Chunk, Location, LocationKind, Scope
 
 STAMP = EmbedderStamp("test", "1", 2)
@@ -40,10 +42,18 @@ def all_of(course: str = "optics", **narrowed: object) -> Scope:
 
 def test_a_document_comes_back_as_it_was_saved(optics: Store) -> None:
     optics.save_document(
-        "optics", document("a.pdf", "lens one", "lens two", facts={"material": "slides", "week": "3", "date": "2026-01-02"})
+        "optics",
+        document(
+            "a.pdf",
+            "lens one",
+            "lens two",
+            facts={"material": "slides", "week": "3", "lecture": "5", "date": "2026-01-02", "due": "2026-01-09"},
+        ),
     )
     (row,) = optics.documents("optics")
-    assert (row.source, row.format, row.material, row.week, row.date) == ("a.pdf", "pdf", "slides", 3, "2026-01-02")
+    assert (row.source, row.format, row.material) == ("a.pdf", "pdf", "slides")
+    assert (row.week, row.lecture, row.date, row.due) == (3, 5, "2026-01-02", "2026-01-09")
+    assert (len(optics.chunk_ids(all_of(lecture=5))), len(optics.chunk_ids(all_of(lecture=3)))) == (2, 0)
     passages = optics.passages(optics.chunk_ids(all_of()).tolist())
     assert [passage.chunk.text for passage in passages.values()] == ["lens one", "lens two"]
     text = optics.document_text("optics", "a.pdf")
@@ -124,9 +134,9 @@ def test_bm25_is_higher_for_the_better_match(optics: Store) -> None:
 
 def test_a_file_set_aside_takes_the_place_of_its_document(optics: Store) -> None:
     optics.save_document("optics", document("a.pdf", "lens"))
-    optics.save_set_aside("optics", "a.pdf", "c", "recipe", "is encrypted")
+    optics.save_set_aside("optics", SetAside("a.pdf", "is encrypted", "c", "recipe"))
     assert optics.documents("optics") == []
-    assert optics.set_aside("optics") == {"a.pdf": ("c", "recipe", "is encrypted")}
+    assert optics.set_aside("optics") == {"a.pdf": SetAside("a.pdf", "is encrypted", "c", "recipe")}
 
 
 def test_renaming_keeps_chunks_and_vectors(optics: Store) -> None:
@@ -216,3 +226,47 @@ def test_any_text_comes_back(optics: Store, texts: list[str]) -> None:
 
 def test_sqlite_has_what_the_catalogue_needs() -> None:
     assert sqlite3.sqlite_version_info >= (3, 38)
+
+
+def test_a_store_of_the_first_schema_is_brought_up_to_date(optics: Store) -> None:
+    optics.save_document("optics", document("a.pdf", "lens one"))
+    for table, columns in (
+        ("documents", ("lecture", "due", "notices", "fingerprint")),
+        ("set_aside", ("fingerprint",)),
+        ("revision", ("to_forget",)),
+    ):
+        for column in columns:
+            optics.db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    optics.db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm002_more_about_files'")
+    optics.db.commit()
+    again = Store.open(optics.directory)
+    (row,) = again.documents("optics")
+    assert (row.source, row.lecture, row.notices, row.fingerprint) == ("a.pdf", None, [], "")
+
+
+def test_notices_stay_with_their_document(optics: Store) -> None:
+    optics.save_document("optics", replace(document("a.pdf", "lens"), notices=("page 2 is empty",)))
+    assert optics.documents("optics")[0].notices == ["page 2 is empty"]
+
+
+def test_writing_is_refused_while_there_is_still_room_for_what_is_there(optics: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    optics.require_space(1)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=40 << 20))
+    optics.require_space(8 << 20)
+    with pytest.raises(DiskFull, match=r"has 40 MiB left, and writing needs 41 MiB; what was saved stays .* make room"):
+        optics.require_space(9 << 20)
+
+
+def test_what_was_deleted_is_forgotten_once_no_reader_holds_the_log(optics: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag.store.BUSY_TIMEOUT_S", 0.1)
+    optics.save_document("optics", document("a.pdf", "Quetzalcoatl"))
+    optics.remove_documents("optics", ["a.pdf"])
+    optics.drop_unused_vectors()
+    reader, writer = Store(optics.directory), Store(optics.directory)
+    reader.db.execute("BEGIN")
+    reader.db.execute("SELECT count(*) FROM chunks").fetchone()
+    assert not writer.forget_deleted()
+    reader.db.rollback()
+    assert writer.forget_deleted()
+    assert all(b"uetzalcoatl" not in path.read_bytes() for path in optics.directory.iterdir())
+    assert writer.forget_deleted(), "nothing is left to be done"

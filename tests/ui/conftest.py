@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from langchain_core.language_models import BaseChatModel, GenericFakeChatModel
 from langchain_core.messages import AIMessage
@@ -17,13 +15,9 @@ from ingest.pipeline import ingest_course
 from rag.answer import Engine
 from rag.config import Config
 from rag.retrieve import Searcher
-from rag.store import EmbedderStamp, Store
-from rag.text import content_stems
+from rag.store import Store
+from support import SAMPLE_COURSE, HashingEmbedder
 from ui import state
-
-ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "corpora/llm-systems"
-DIMENSION = 256
 
 RULES = """# Rules
 
@@ -52,26 +46,6 @@ NOTEBOOK = {
 }
 
 
-class StemEmbedder:
-    """Texts that share words are similar, the same text has similarity 1."""
-
-    stamp = EmbedderStamp("stems", "1", DIMENSION)
-    device = "cpu"
-
-    def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
-        rows = np.zeros((len(texts), DIMENSION), np.float32)
-        for row, text in zip(rows, texts, strict=True):
-            for stem in content_stems(text):
-                row[zlib.crc32(stem.encode()) % DIMENSION] += 1.0
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-
-    def embed_query(self, text: str) -> np.ndarray:
-        return self.embed_documents([text])[0]
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(text.split()) for text in texts]
-
-
 @pytest.fixture(scope="session")
 def course_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("materials") / "demo"
@@ -79,7 +53,7 @@ def course_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "course.toml").write_text('[course]\nname = "demo"\ntitle = "A Course: of *Demos*"\n')
     (folder / "rules.md").write_text(RULES)
     (folder / "lab.ipynb").write_text(json.dumps(NOTEBOOK))
-    shutil.copy(SAMPLE / "lectures/07-inference-kv-cache.pdf", folder / "cache.pdf")
+    shutil.copy(SAMPLE_COURSE / "lectures/07-inference-kv-cache.pdf", folder / "cache.pdf")
     return folder
 
 
@@ -87,7 +61,7 @@ def course_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def filled_store(course_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("filled") / "store"
     store = Store.create(directory)
-    report = ingest_course(course_folder, store, StemEmbedder(), Config())
+    report = ingest_course(course_folder, store, HashingEmbedder(), Config())
     store.close()
     assert report.set_aside == []
     assert report.chunks > 3
@@ -123,7 +97,7 @@ def use_chat_model(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             Engine,
             "from_config",
             lambda config: Engine(
-                Searcher(Store.open(config.store), StemEmbedder(), config), model, config.replace(confidence_floor=confidence_floor)
+                Searcher(Store.open(config.store), HashingEmbedder(), config), model, config.replace(confidence_floor=confidence_floor)
             ),
         )
 
