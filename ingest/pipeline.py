@@ -32,7 +32,7 @@ from rag.errors import CorpusError, UnreadableDocument
 from rag.store import EmbedderStamp, NewDocument, SetAside, Store
 from rag.timing import Stopwatch
 from rag.types import Chunk, Document
-from rag.vectors import publish
+from rag.vectors import publish, remove_other_snapshots
 
 AHEAD_BYTES = 64 << 20
 SMALL_FILE_BYTES = 1 << 20
@@ -280,6 +280,7 @@ def _publish(store: Store) -> int:
     if current is None or current.revision != store.revision():
         store.drop_unused_vectors()
         current = publish(store)
+    remove_other_snapshots(store.directory, current)  # an earlier run may have been killed before it did
     store.forget_deleted()
     return current.number
 

@@ -67,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--answers", action="store_true", help="answer too: slower, and measures answers and refusals")
     evaluate.set_defaults(command=_evaluate)
     bench = commands.add_parser("bench", parents=[common], help="measure how fast this machine runs the parts")
-    bench.add_argument("part", choices=("embed",), help="embed: tokens a second, beside sentence-transformers' defaults")
+    bench.add_argument("part", choices=("embed", "ingest"), help="what to measure, each beside what tutorials write")
+    bench.add_argument("folder", nargs="?", type=Path, help="ingest: the folder whose PDFs are read (default: the sample course)")
     bench.add_argument("--dtype", help="auto, float32, bfloat16, float16 or int8")
     bench.set_defaults(command=_bench)
     backup = commands.add_parser("backup", parents=[common], help="copy the store into one verified file, while it is in use")
@@ -220,7 +221,7 @@ def _progress_bar(total: int) -> Iterator[Callable[[int], None]]:
 def _bench(options: argparse.Namespace) -> int:
     from rag.bench import BENCHES, table
 
-    figures = BENCHES[options.part].run(_config(options))
+    figures = BENCHES[options.part].run(_config(options), options.folder)
     print(json.dumps({"bench": options.part} | figures) if options.json else table(options.part, figures))
     return 0
 

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import resource
+import shutil
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from rag.config import Config
 from rag.embed import SentenceTransformerEmbedder
+from rag.errors import CorpusError, LecternError
 from rag.models import choose_device, find_embedder, load_naive_embedder
 
 SAMPLE_COURSE = Path(__file__).parent.parent / "corpora" / "llm-systems"
 TOKENS = {"cpu": 30_000, "cuda": 3_000_000}
 RUNS = 3
+NAIVE_INGEST = Path(__file__).parent.parent / "benchmarks" / "naive_ingest.py"
+UNCHANGED_FILES = 1000
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +40,91 @@ class Bench:
     """A bench of the table: what it measures, and the function that does."""
 
     about: str
-    run: Callable[[Config], dict[str, Any]]
+    run: Callable[[Config, Path | None], dict[str, Any]]
 
 
-def bench_embed(config: Config, tokens: int | None = None, runs: int = RUNS) -> dict[str, Any]:
+def bench_ingest(config: Config, folder: Path | None = None, runs: int = RUNS, files: int = UNCHANGED_FILES) -> dict[str, Any]:
+    """A folder's PDFs from file to searchable beside what tutorials write (`benchmarks/naive_ingest.py`), each in a process of its own, in
+    turns: medians of all that passes from start to end, loading of libraries and models in it. And a second run over files of which none
+    has changed.
+
+    Args:
+        folder: by default the sample course.
+        files: how many unchanged files.
+    """
+    model = find_embedder(config.embedder, config.allow_downloads)
+    seconds: dict[str, list[float]] = {"ours": [], "naive": [], "unchanged": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        pdfs, many = Path(scratch) / "pdfs", Path(scratch) / "many"
+        _copy_pdfs(folder or SAMPLE_COURSE, pdfs)
+        for run in range(runs):
+            store, out = Path(scratch) / f"store-{run}", Path(scratch) / f"naive-{run}"
+            out.mkdir()
+            report = _report(_timed(partial(_ingest, pdfs, store, config), seconds["ours"]))
+            naive = [sys.executable, str(NAIVE_INGEST), str(pdfs), str(out), str(model.path)]
+            theirs = _report(_timed(partial(_run, naive), seconds["naive"]))
+        _write_files(many, files)
+        _ingest(many, store, config)
+        for _ in range(runs):
+            unchanged = _report(_timed(partial(_ingest, many, store, config), seconds["unchanged"]))
+    spent = {who: statistics.median(times) for who, times in seconds.items()}
+    return {
+        "pages": report["pages"],
+        "tokens": report["tokens"],
+        "device": report["device"],
+        "pages_s": report["pages"] / spent["ours"],
+        "naive_pages_s": theirs["pages"] / spent["naive"],
+        "ratio": spent["naive"] / spent["ours"],
+        "seconds": spent["ours"],
+        "embedding_seconds": report["seconds"]["embed"],
+        "loading_seconds": report["seconds"].get("load", 0.0),
+        "peak_memory_mb": report["peak_memory"]["ingest"] / 2**20,
+        "reader_peak_memory_mb": report["peak_memory"]["reader"] / 2**20,
+        "unchanged_files": unchanged["files"]["unchanged"],
+        "unchanged_embedded": unchanged["embedded"],
+        "unchanged_seconds": spent["unchanged"],
+    }
+
+
+def _copy_pdfs(folder: Path, target: Path) -> None:
+    for number, path in enumerate(sorted(folder.rglob("*.pdf"))):
+        target.mkdir(exist_ok=True)
+        shutil.copyfile(path, target / f"{number:04}-{path.name}")
+    if not target.exists():
+        raise CorpusError(f"{folder} holds no PDF; name a folder that does")
+
+
+def _write_files(folder: Path, count: int) -> None:
+    folder.mkdir()
+    an_hour_ago = time.time() - 3600
+    for number in range(count):
+        path = folder / f"notes-{number:04}.md"
+        path.write_text(f"# Notes {number}\n\nThis is file {number} of {count}.\n")
+        os.utime(path, (an_hour_ago, an_hour_ago))
+    time.sleep(2.1)  # files touched less than two seconds ago are hashed every time
+
+
+def _ingest(folder: Path, store: Path, config: Config) -> bytes:
+    """What `python -m ingest --json` says: run as a person runs it, for `rag` knows nothing of `ingest`."""
+    return _run([sys.executable, "-m", "ingest", str(folder), "--store", str(store), "--device", config.device, "--json"])
+
+
+def _run(command: Sequence[str]) -> bytes:
+    done = subprocess.run(command, cwd=SAMPLE_COURSE.parent.parent, capture_output=True, check=False)
+    if done.returncode not in (0, 3):  # 3: some file was set aside
+        raise LecternError(f"{' '.join(command[:3])} ended with {done.returncode}: {done.stderr.decode()[-500:]}")
+    return done.stdout
+
+
+def _report(output: bytes) -> dict[str, Any]:
+    return json.loads(output.splitlines()[-1])
+
+
+def bench_embed(config: Config, folder: Path | None = None, tokens: int | None = None, runs: int = RUNS) -> dict[str, Any]:
     """Our embedder beside sentence-transformers' defaults (fp32, batches of 32 texts) on the same texts, in turns: medians.
 
     Args:
+        folder: not used.
         tokens: how many word pieces to embed in a run; by default what takes some ten seconds on the device.
     """
     device = choose_device(config.device)
@@ -72,15 +162,16 @@ def bench_embed(config: Config, tokens: int | None = None, runs: int = RUNS) -> 
 
 
 BENCHES = {
+    "ingest": Bench("pages a second from file to searchable, beside what tutorials write; an unchanged second run", bench_ingest),
     "embed": Bench("tokens a second of the embedder, beside sentence-transformers' defaults", bench_embed),
 }
 
 
-def _timed(run: Callable[[], np.ndarray], seconds: list[float]) -> np.ndarray:
+def _timed(run: Callable[[], Result], seconds: list[float]) -> Result:
     started = time.perf_counter()
-    rows = run()
+    result = run()
     seconds.append(time.perf_counter() - started)
-    return rows
+    return result
 
 
 def sample_texts(count_tokens: Callable[[Sequence[str]], list[int]], tokens: int) -> list[str]:

@@ -23,7 +23,7 @@ from rag.config import Config
 from rag.encoder import DTYPES, FLOAT32, PackedEncoder, read_recipe
 from rag.errors import ModelError
 from rag.lane import COMPUTE_LANE
-from rag.models import ModelFiles, choose_device, find_embedder, go_offline, load_embedder
+from rag.models import ModelFiles, choose_device, find_embedder, load_embedder, prepare_environment
 from rag.store import EmbedderStamp
 from rag.trial import Trial, probe_ceilings, recall, remember, trial_path
 
@@ -249,7 +249,7 @@ def choose_engine(files: ModelFiles, config: Config) -> Engine:
 
     A model or machine that the fast one is not for, or on which it does not agree, gets sentence-transformers, and the log says why.
     """
-    go_offline(config.allow_downloads)
+    prepare_environment(config.allow_downloads)
     device = choose_device(config.device)
     if device.startswith("cuda"):
         return GeneralEngine(_replicas(load_embedder(files, config), device), "")

@@ -93,7 +93,7 @@ def publish(store: Store) -> Generation:
         generation = Generation(number, f"vectors-{number}-{digest[:8]}.faiss", digest, len(ids), kind, revision)
         _write_durably(store.directory / generation.file, data)
         store.save_generation(generation)
-    _remove_older(store.directory, generation.file)
+    remove_other_snapshots(store.directory, generation)
     return generation
 
 
@@ -220,7 +220,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _remove_older(directory: Path, current: str) -> None:
+def remove_other_snapshots(directory: Path, current: Generation) -> None:
+    """Deletes the snapshots of other generations, and what a run that was killed has left of them: they hold vectors of deleted text."""
     for file in (*directory.glob("vectors-*.faiss"), *directory.glob("vectors-*.partial")):
-        if file.name != current:
+        if file.name != current.file:
             file.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ ALLOWED = {
     "batches": {"errors", "lane"},
     "trial": {"encoder"},
     "embed": {"batches", "config", "encoder", "errors", "lane", "models", "store", "trial"},
-    "bench": {"config", "embed", "models"},
+    "bench": {"config", "embed", "errors", "models"},
     "backup": {"errors", "store", "vectors"},
     "retrieve": {"config", "embed", "errors", "lane", "models", "store", "text", "timing", "types", "understand", "vectors"},
     "evidence": {"embed", "store", "text", "types"},

@@ -1,7 +1,8 @@
 """`python victim.py`: ingests in child processes that end when they are told to, as by a power switch.
 
 Like the readers' server it imports everything once and then forks, so that a victim costs milliseconds. Each line on stdin is one ingest:
-`{"folder", "store", "after_s"?, "at_point"?, "count"?}`; each line on stdout its end: `{"status", "seconds", "points"?, "said"}`.
+`{"folder", "store", "after_s"?, "at_point"?, "count"?, "pause_s"?}`; each line
+on stdout its end: `{"status", "seconds", "points"?, "said"}`.
 """
 
 from __future__ import annotations
@@ -57,13 +58,25 @@ def _be_victim(order: dict, writing: int) -> None:
             points.watch()
         directory = Path(order["store"])
         try:
-            ingest_course(Path(order["folder"]), Store.create(directory), HashingEmbedder(), Config(store=directory))
+            ingest_course(Path(order["folder"]), Store.create(directory), _Embedder(order.get("pause_s", 0.0)), Config(store=directory))
             os.write(writing, str(points.passed).encode())
             status = 0
         except LecternError as e:
             os.write(writing, str(e).encode())
     finally:
         os._exit(status)
+
+
+class _Embedder(HashingEmbedder):
+    """Takes its time at the first thing that a run asks, with the writer's lock held."""
+
+    def __init__(self, pause_s: float) -> None:
+        self.pause_s = pause_s
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        time.sleep(self.pause_s)
+        return HashingEmbedder.identity
 
 
 class _WritePoints:

@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from rag.__main__ import main
-from rag.bench import BENCHES, bench_embed, sample_texts, table
+from rag.bench import BENCHES, bench_embed, bench_ingest, sample_texts, table
 from rag.config import Config
+from rag.errors import CorpusError
 
 
 def test_sample_texts_have_the_lengths_of_chunks_and_are_the_same_each_time() -> None:
@@ -35,7 +37,7 @@ def test_the_figures_fit_each_other() -> None:
 def test_the_command_prints_what_the_bench_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[Config] = []
 
-    def fake(config: Config) -> dict[str, object]:
+    def fake(config: Config, folder: Path | None) -> dict[str, object]:
         seen.append(config)
         return {"tokens_s": 12345.6, "ratio": 5.25, "notice": ""}
 
@@ -49,3 +51,14 @@ def test_the_table_leaves_out_what_there_is_not() -> None:
     assert table("embed", {"tokens_s": 12345.6, "ratio": 5.25, "notice": "", "ceiling": None}) == (
         "bench embed\n  tokens_s  12,346\n  ratio     5.2500"
     )
+
+
+@pytest.mark.models
+def test_the_figures_of_an_ingest(tmp_path: Path) -> None:
+    figures = bench_ingest(Config(device="cpu"), runs=1, files=20)
+    assert (figures["unchanged_files"], figures["unchanged_embedded"]) == (20, 0)
+    assert figures["pages_s"] == pytest.approx(figures["pages"] / figures["seconds"])
+    assert figures["ratio"] == pytest.approx(figures["pages_s"] / figures["naive_pages_s"], rel=0.05)
+    assert figures["pages"] > 30
+    with pytest.raises(CorpusError, match=r"holds no PDF; name a folder that does"):
+        bench_ingest(Config(), tmp_path)

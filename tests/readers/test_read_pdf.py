@@ -13,7 +13,7 @@ def test_paragraphs_lists_tables_and_code(lecture_pdf: bytes) -> None:
         "CS 101 Lecture Notes\n\nSorting Algorithms\n\n"
         "A sorting algorithm puts the elements of a list into an order. The most frequently used orders are numerical order and "
         "lexicographical order, and either can be ascending or descending. Efficient sorting is important for the efficiency of other "
-        "algorithms.\n\nGrading\nHomework | 40 %\nFinal exam | 60 %",
+        "algorithms.\n\nGrading\nHomework\t40 %\nFinal exam\t60 %",
         "Quicksort\n\n"
         "• It divides the list at a pivot element, so that smaller elements come before it and larger ones after it.\n"
         "• Its worst case is quadratic.\n\ndef sort(items):\n    return sorted(items)",
