@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from ingest.parse import ParserPool
 from ingest.sandbox import Limits
 from rag.errors import UnreadableDocument

@@ -93,9 +93,7 @@ class ChangingCourse:
 
     def _remove(self) -> None:
         """Some files, so that the course neither vanishes nor grows for ever."""
-        for path in sorted(self.folder.iterdir())[8:]:
-            path.unlink()
-        for path in self.folder.glob("broken-*"):
+        for path in [*self.folder.glob("broken-*"), *sorted(self.folder.glob("*.md"))[8:]]:
             path.unlink()
 
     def _pick(self) -> Path:
