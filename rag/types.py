@@ -81,7 +81,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a reader makes of one file. `facts` are course facts the file itself states (title, material, week, lecture, date)."""
+    """What a reader makes of one file. `facts` are course facts the file itself states (title, material, week, lecture, date, due)."""
 
     title: str
     sections: tuple[Section, ...]

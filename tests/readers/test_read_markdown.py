@@ -8,6 +8,7 @@ COURSE = """---
 title: "Sorting"
 week: 3
 material: lecture notes
+due: 2026-02-10
 date: 2026-02-03
 author: someone
 ---
@@ -50,7 +51,7 @@ def test_sections_follow_the_headings_and_keep_the_source() -> None:
 
 def test_front_matter_gives_facts_and_the_title() -> None:
     document = read_document(COURSE.encode(), "sorting.md")
-    assert document.facts == {"title": "Sorting", "week": "3", "material": "lecture notes", "date": "2026-02-03"}
+    assert document.facts == {"title": "Sorting", "week": "3", "material": "lecture notes", "date": "2026-02-03", "due": "2026-02-10"}
     assert document.title == "Sorting"
 
 
