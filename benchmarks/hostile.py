@@ -71,7 +71,7 @@ def main() -> None:
     print(
         f"{len(outcomes)} files: {len(read)} read, {len(outcomes) - len(read)} set aside with a reason, "
         f"{sum(outcome.crashed for outcome in outcomes)} of them because the reader crashed, "
-        f"{sum(outcome.timed_out for outcome in outcomes)} because it took too long; 0 runs ended; "
+        f"{sum(outcome.timed_out for outcome in outcomes)} because it took too long; "
         f"slowest {max((outcome.seconds for outcome in read), default=0):.1f} s, "
         f"largest {max((outcome.peak_mib for outcome in read), default=0)} MiB"
     )

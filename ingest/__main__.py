@@ -14,6 +14,7 @@ from rag.errors import LecternError
 
 if TYPE_CHECKING:
     from ingest.report import IngestReport
+    from rag.config import Config
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,14 +83,24 @@ def _follow(options: argparse.Namespace) -> Iterator[IngestReport]:
 
     _folders(options)  # a wrong path is an error now
     ingest = _ingester(options)
-    for changed in changed_paths(options.paths):
-        try:
-            for folder in _folders(options):
-                inside = folder.resolve()
-                if any(path.is_relative_to(inside) or inside.is_relative_to(path) for path in changed):
+    failed: set[Path] = set()
+    for changed in changed_paths(options.paths, _config(options).store):
+        for folder in _folders(options):
+            inside = folder.resolve()
+            if inside in failed or any(path.is_relative_to(inside) or inside.is_relative_to(path) for path in changed):
+                try:
                     yield ingest(folder)
-        except (LecternError, sqlite3.Error) as e:
-            _print_error(e)
+                    failed.discard(inside)
+                except (LecternError, sqlite3.Error) as e:
+                    _print_error(e)
+                    failed.add(inside)
+        options.rebuild = False  # once is enough
+
+
+def _config(options: argparse.Namespace) -> Config:
+    from rag.config import Config
+
+    return Config.load(options.config, store=options.store, device=options.device)
 
 
 def _ingester(options: argparse.Namespace) -> Callable[[Path], IngestReport]:
@@ -99,13 +110,12 @@ def _ingester(options: argparse.Namespace) -> Callable[[Path], IngestReport]:
 
     from ingest.pipeline import ingest_course
     from ingest.sandbox import can_filter_system_calls
-    from rag.config import Config
     from rag.embed import SentenceTransformerEmbedder
     from rag.store import Store
 
     if not can_filter_system_calls():
         print("note: this system cannot keep the readers off the network; memory, time and file sizes are limited", file=sys.stderr)
-    config = Config.load(options.config, store=options.store, device=options.device)
+    config = _config(options)
     store = Store.create(config.store)
     embedder = SentenceTransformerEmbedder.from_config(config)
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]

@@ -7,18 +7,33 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SUFFIX = ".tex"
+INCLUDED = (SUFFIX, ".txt")
 DEPTH = 8
 INLINED_BYTES = 20 << 20
 """Files that name each other many times over could grow without end; a course's script is a hundredth of this."""
 
-_INCLUDE = re.compile(rb"(?<!\\)((?:\\\\)*)%[^\n]*|\\(?:input|include|subfile)\s*\{\s*([^{}\n]+?)\s*\}")
+_INCLUDE = re.compile(rb"(?<!\\)((?:\\\\)*)%[^\n]*|\\(?:input|include|subfile)[ \t]{0,8}\{([^{}\n]{1,300})\}")
 
 
-def parts_of(sources: Mapping[str, Path], folder: Path) -> dict[str, list[str]]:
+@dataclass(slots=True)
+class Whole:
+    """A TeX document as it is read: its text, and the files besides the main one that are in it, each once, in the order they are named."""
+
+    pieces: list[bytes] = field(default_factory=list)
+    parts: list[Path] = field(default_factory=list)
+    room_bytes: int = INLINED_BYTES
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.pieces)
+
+
+def documents_of(sources: Mapping[str, Path], folder: Path) -> dict[str, list[str]]:
     """The TeX documents that are made of several sources: that of the main file → the others, in the order they are named.
 
     A source that is part of another one is no document of its own. Of sources that only name each other, the first is the main one.
@@ -26,76 +41,74 @@ def parts_of(sources: Mapping[str, Path], folder: Path) -> dict[str, list[str]]:
     Args:
         sources: source → path of all files of the course.
     """
-    names = {
-        source: [_source(part, folder) for part in _named(path, folder)] for source, path in sources.items() if source.endswith(SUFFIX)
-    }
-    named = {part for parts in names.values() for part in parts}
+    by_path = {path.resolve(): source for source, path in sources.items()}
+    wholes = {source: _whole_or_nothing(path, folder) for source, path in sources.items() if source.endswith(SUFFIX)}
+    parts = {source: [by_path[part] for part in whole.parts if part in by_path] for source, whole in wholes.items()}
+    named = {part for others in parts.values() for part in others}
     documents: dict[str, list[str]] = {}
-    for source in sorted(names, key=lambda source: (source in named, source)):
-        if not any(source in parts for parts in documents.values()):
-            documents[source] = [part for part in _reached(source, names) if part in sources]
-    return {source: parts for source, parts in documents.items() if parts}
+    for source in sorted(parts, key=lambda source: (source in named, source)):
+        if not any(source in others for others in documents.values()):
+            documents[source] = parts[source]
+    return {source: others for source, others in documents.items() if others}
 
 
-def _reached(source: str, names: Mapping[str, list[str]]) -> list[str]:
-    """What `source` names, and what that names, without `source` itself."""
-    found: list[str] = []
-    waiting = list(names[source])
-    while waiting:
-        part = waiting.pop(0)
-        if part != source and part not in found:
-            found.append(part)
-            waiting += names.get(part, [])
-    return found
+def assemble(data: bytes, path: Path, folder: Path) -> Whole:
+    """A TeX file's bytes with those of the files it names in the places where it names them. What does not fit stays out, and is named
+    as it was.
+    """
+    whole = Whole()
+    _add(whole, data, path.resolve(), folder.resolve(), ())
+    return whole
 
 
-def inlined(data: bytes, path: Path, folder: Path, depth: int = DEPTH) -> bytes:
-    """A TeX file's bytes with those of the files it names in the places where it names them."""
-    budget = [INLINED_BYTES]
-    return b"".join(_inlined(data, path, folder, depth, budget))
+def _whole_or_nothing(path: Path, folder: Path) -> Whole:
+    try:
+        with path.open("rb") as file:
+            return assemble(file.read(INLINED_BYTES), path, folder)
+    except OSError:  # the run will set it aside with that reason
+        return Whole()
 
 
-def _inlined(data: bytes, path: Path, folder: Path, depth: int, budget: list[int]) -> Iterator[bytes]:
+def _add(whole: Whole, data: bytes, main: Path, folder: Path, above: tuple[Path, ...]) -> None:
     position = 0
     for match in _INCLUDE.finditer(data):
-        target = _target(match[2], path, folder) if match[2] else None
-        if target is None or depth == 0:
+        target = _target(match[2], main, folder) if match[2] and len(above) < DEPTH else None
+        if target is None or target == main or target in above:
             continue
-        part = target.read_bytes().strip()
-        budget[0] -= len(part)
-        if budget[0] < 0:
+        part = _read_part(target, whole.room_bytes)
+        if part is None:
             continue
-        yield data[position : match.start()]
-        yield from _inlined(part, path, folder, depth - 1, budget)
+        whole.room_bytes -= len(part)
+        if target not in whole.parts:
+            whole.parts.append(target)
+        whole.pieces.append(data[position : match.start()])
+        _add(whole, part, main, folder, (*above, target))
         if b"%" in part[part.rfind(b"\n") + 1 :]:  # a comment must not swallow what follows; elsewhere a new line could end a paragraph
-            yield b"\n"
+            whole.pieces.append(b"\n")
         position = match.end()
-    yield data[position:]
+    whole.pieces.append(data[position:])
 
 
-def _named(path: Path, folder: Path) -> Iterator[Path]:
+def _read_part(path: Path, room_bytes: int) -> bytes | None:
     try:
-        data = path.read_bytes()
-    except OSError:  # the run will set it aside with that reason
-        return
-    for match in _INCLUDE.finditer(data):
-        if match[2] and (target := _target(match[2], path, folder)):
-            yield target
+        return path.read_bytes().strip() if path.stat().st_size <= room_bytes else None
+    except OSError:
+        return None
 
 
-def _target(name: bytes, path: Path, folder: Path) -> Path | None:
-    """The file that is meant, below the main file's folder as TeX has it, or below the course's; None when there is none in the course."""
-    written = os.fsdecode(name)
-    for base in (path.parent, folder):
+def _target(name: bytes, main: Path, folder: Path) -> Path | None:
+    """The file that is meant, below the main file's folder as TeX has it, or below the course's; None when it is no material of it."""
+    written = os.fsdecode(name.strip())
+    for base in (main.parent, folder):
         for candidate in (base / f"{written}{SUFFIX}", base / written):
             try:
                 real = candidate.resolve()
-                if real.is_relative_to(folder.resolve()) and real.is_file() and real != path.resolve():
+                if real.is_relative_to(folder) and real.suffix in INCLUDED and real.is_file() and not _is_hidden(real, folder):
                     return real
             except (OSError, ValueError):  # a name too long or with a null byte names nothing
                 continue
     return None
 
 
-def _source(path: Path, folder: Path) -> str:
-    return path.relative_to(folder.resolve()).as_posix()
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)

@@ -21,14 +21,14 @@ from types import TracebackType
 from typing import Any
 
 from ingest.sandbox import Limits
-from rag.errors import UnreadableDocument
+from rag.errors import LecternError, NotReadThisTime, UnreadableDocument
 from rag.types import Document
 
 DEFAULT_LIMITS = Limits()
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TESSDATA_PREFIX")
 """All that a reader gets to know of this machine's environment: no key or token may reach what reads strangers' files."""
 
-_ENDS = {
+_ENDS: dict[int, str] = {
     signal.SIGALRM: "takes longer than {seconds} s to be read: split it, or save it again",
     signal.SIGXCPU: "takes longer than {seconds} s to be read: split it, or save it again",
     signal.SIGKILL: "needs more memory to be read than this machine has left: close other programs, or split it",
@@ -56,6 +56,7 @@ class ParserPool:
         self._limits = limits
         self._server = server
         self._closed = False
+        self._opening = threading.Lock()
         self._workers: set[_Worker] = set()
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         for _ in range(workers):
@@ -65,7 +66,8 @@ class ParserPool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._closed = True
+        with self._opening:
+            self._closed = True
         for worker in list(self._workers):
             worker.end()
             worker.close()
@@ -78,6 +80,7 @@ class ParserPool:
 
         Raises:
             UnreadableDocument: it cannot be read, or not within the limits.
+            NotReadThisTime: it could not be opened, or the machine had no memory for it.
         """
         request = {
             "path": str(path.resolve()),
@@ -88,23 +91,29 @@ class ParserPool:
         }
         with self._worker() as worker:
             about, written = worker.ask(request)
-        if about["status"] != os.EX_OK:
-            raise UnreadableDocument(f"{source} {_reason(about['status'], self._limits)}")
-        outcome = json.loads(written)
-        if "reason" in outcome:
-            raise UnreadableDocument(outcome["reason"])
-        return Parsed(Document.from_json(outcome["document"]), outcome["sha256"], about["seconds"], about["peak_bytes"])
+        status = about["status"]
+        if status == -signal.SIGKILL:
+            raise NotReadThisTime(f"{source} {_ENDS[signal.SIGKILL]}")
+        if status != os.EX_OK:
+            raise UnreadableDocument(f"{source} {_reason(status, self._limits)}")
+        try:
+            outcome = json.loads(written)
+            if "reason" in outcome:
+                raise (NotReadThisTime if outcome["may_be_read"] else UnreadableDocument)(outcome["reason"])
+            return Parsed(Document.from_json(outcome["document"]), outcome["sha256"], about["seconds"], about["peak_bytes"])
+        except (ValueError, KeyError, TypeError) as e:
+            raise UnreadableDocument(f"{source} {_CRASH.format(name='its reader gave no document')}") from e
 
     @contextmanager
     def _worker(self) -> Iterator[_Worker]:
-        idle = self._idle.get()
-        worker = idle
+        worker = self._idle.get()
         try:
-            if self._closed:
-                raise UnreadableDocument("the run was ended")
-            if worker is None:
-                worker = _Worker(self._server)
-                self._workers.add(worker)
+            with self._opening:
+                if self._closed:
+                    raise NotReadThisTime("the run was ended")
+                if worker is None:
+                    worker = _Worker(self._server)
+                    self._workers.add(worker)
             yield worker
         finally:
             if worker is not None and not worker.alive:
@@ -119,6 +128,7 @@ class _Worker:
 
     def __init__(self, server: Sequence[str]) -> None:
         self._asking = threading.Lock()
+        self._has_answered = False
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         self._process = subprocess.Popen(
             [sys.executable, *server],
@@ -137,17 +147,28 @@ class _Worker:
         return self._process.poll() is None
 
     def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        """What the server says about the child, and what the child wrote; its own death counts as the child's."""
+        """What the server says about the child, and what the child wrote.
+
+        Raises:
+            LecternError: the server could not start.
+            NotReadThisTime: it was ended.
+        """
         with self._asking:
             try:
                 if self.alive:
                     self._requests.write(json.dumps(request).encode() + b"\n")
                     self._requests.flush()
                     about = json.loads(self._replies.readline())
-                    return about, self._replies.read(about["bytes"])
+                    written = self._replies.read(about["bytes"])
+                    if len(written) == about["bytes"]:
+                        self._has_answered = True
+                        return about, written
             except (BrokenPipeError, json.JSONDecodeError):
                 self.end()
-            return {"status": self._process.wait()}, b""
+            status = self._process.wait()
+        if status > 0 and not self._has_answered:
+            raise LecternError("the process that reads files cannot start; the lines above say why; run: python -m rag doctor")
+        raise NotReadThisTime(f"{request['source']} {_ENDS[signal.SIGKILL]}")
 
     def end(self) -> None:
         """Ends the server, and with it the child at work; whoever waits for its reply gets the end of the stream."""
@@ -164,7 +185,8 @@ class _Worker:
 
 def _reason(status: int, limits: Limits) -> str:
     """Why a child with this exit code has no document."""
-    ended_by = signal.Signals(-status) if status < 0 else None
-    if ended_by is None:
+    if status >= 0:
         return _CRASH.format(name="an error in Lectern; the lines above say where")
-    return _ENDS.get(ended_by, _CRASH).format(name=ended_by.name, seconds=limits.seconds)
+    ended_by = -status
+    name = signal.Signals(ended_by).name if ended_by in set(signal.Signals) else f"signal {ended_by}"
+    return _ENDS.get(ended_by, _CRASH).format(name=name, seconds=limits.seconds)

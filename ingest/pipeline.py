@@ -28,7 +28,7 @@ from ingest.sync import apply_changes, find_changes
 from ingest.walk import Changes, SourceFile
 from rag.config import Config
 from rag.embed import Embedder
-from rag.errors import CorpusError, UnreadableDocument
+from rag.errors import CorpusError, NotReadThisTime, UnreadableDocument
 from rag.store import EmbedderStamp, NewDocument, SetAside, Store
 from rag.timing import Stopwatch
 from rag.types import Chunk, Document
@@ -119,7 +119,7 @@ def ingest_course(
             report.generation = _publish(store)
         _add_up(store, course.name, report)
         report.seconds = watch.seconds()
-        store.save_run(course.name, report.to_json())
+        store.save_run(course.name, report.to_json() | {"notices": []})  # they may quote a document, which must go when that goes
     return report
 
 
@@ -170,20 +170,15 @@ def _read_embed_save(run: _Run, files: Sequence[SourceFile], workers: int) -> No
     # Left in reverse order, also on an error: files under way are given up first, so that the threads that wait for them end.
     with ThreadPoolExecutor(workers + 1) as threads, Saver() as saver, ParserPool(workers) as parsers:
         loading = threads.submit(lambda: run.embedder.device)
-        ready = run_ahead(
-            lambda file: _prepare(run, file, parsers, loading),
-            files,
-            threads,
-            AHEAD_BYTES,
-            lambda file: max(file.size_bytes, SMALL_FILE_BYTES),
-        )
+        ready = run_ahead(lambda file: _prepare(run, file, parsers, loading), files, threads, AHEAD_BYTES, _weight)
         with run.watch.stage("load"):
             run.report.device = loading.result()
         before, done, embedded = run.embedder.usage, 0, set[str]()
         while group := _next(ready, run.watch):
             for file in group:
                 if isinstance(file, SetAside):
-                    saver.submit(run.store.save_set_aside, run.course.name, file)
+                    # One that was not read this time has no SHA-256: the next run tries it again, and its document stays until then.
+                    saver.submit(run.store.save_set_aside, run.course.name, file, not file.sha256)
             _embed(run, [file for file in group if isinstance(file, _Prepared)], embedded, saver)
             done += len(group)
             run.progress(done, len(files), group[-1].source)
@@ -210,6 +205,8 @@ def _prepare(run: _Run, file: SourceFile, parsers: ParserPool, loading: Future[s
     """A file read and cut, or the reason why not. Runs in many threads."""
     try:
         parsed = parsers.read(file.path, file.source, run.folder)
+    except NotReadThisTime as e:
+        return SetAside(file.source, str(e))
     except UnreadableDocument as e:
         return SetAside(file.source, str(e), file.sha256, file.recipe, file.fingerprint)
     loading.result()  # counting tokens needs the model

@@ -23,16 +23,15 @@ class Limits:
 
 
 def enter(limits: Limits) -> None:
-    """Puts this process under the limits for good; only its death lifts them. Its parent's death ends it too."""
+    """Puts this process under the limits for good. Its parent's death ends it too.
+
+    It may still send signals, as it must to end an OCR program that takes too long; the server that forked it keeps the time as well.
+    """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # At the soft limit of seconds comes SIGXCPU, which says why; SIGKILL, at the hard one, would not.
     for what, soft, hard in (
         (resource.RLIMIT_AS, limits.memory_bytes, limits.memory_bytes),
-        (
-            resource.RLIMIT_CPU,
-            limits.seconds,
-            limits.seconds + 5,
-        ),  # at the soft limit comes SIGXCPU, which says why; at the hard one SIGKILL
+        (resource.RLIMIT_CPU, limits.seconds, limits.seconds + 5),
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_NOFILE, 64, 64),
     ):
@@ -64,12 +63,16 @@ _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 
 _OPENING = {2: 1, 257: 2}  # open, openat: which argument holds the flags
+_LIMITING = 302  # prlimit64: of this process only, whose hard limits it can but lower
 _WRITING_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _FORBIDDEN = {
     "the network": (41, 42, 43, 44, 46, 49, 50, 53, 288, 307),  # socket, connect, accept, send*, bind, listen, socketpair
     "writing files": (76, 77, 82, 83, 84, 85, 86, 87, 88, 133, 258, 259, 263, 264, 265, 266, 285, 316, 437),  # truncate … openat2
     "changing rights": (90, 91, 92, 93, 94, 188, 189, 190, 235, 260, 268, 280, 452),  # chmod, chown, setxattr, utimes
-    "other processes": (101, 155, 161, 165, 166, 175, 272, 308, 310, 311, 313, 321, 323, 425, 434),  # ptrace, mount, bpf, io_uring
+    "other processes": (101, 129, 200, 297, 310, 311, 424, 434, 438),  # ptrace, rt_sigqueueinfo, tkill, process_vm_*, pidfd_*
+    "other rooms": (155, 161, 165, 166, 175, 272, 304, 308, 313, 321, 323, 425, *range(428, 434), 442),  # mount, unshare, bpf, io_uring
+    "shared memory and queues": (29, 64, 68, 240, 248, 249, 250),  # shmget, semget, msgget, mq_open, keys
+    "getting away from its end": (37, 38, 109, 112),  # alarm, setitimer, setpgid, setsid
 }
 
 
@@ -80,6 +83,7 @@ def _filter_system_calls() -> None:
     program += [(_LOAD, 0, 0, _NUMBER_AT), (_JUMP_IF_AT_LEAST, 0, 1, _X32), refuse]
     for number in (number for numbers in _FORBIDDEN.values() for number in numbers):
         program += [(_JUMP_IF_EQUAL, 0, 1, number), refuse]
+    program += [(_JUMP_IF_EQUAL, 0, 4, _LIMITING), (_LOAD, 0, 0, _ARGUMENTS_AT), (_JUMP_IF_EQUAL, 1, 0, 0), refuse, (_RETURN, 0, 0, _ALLOW)]
     for number, argument in _OPENING.items():
         flags_at = _ARGUMENTS_AT + 8 * argument
         program += [(_JUMP_IF_EQUAL, 0, 4, number), (_LOAD, 0, 0, flags_at), (_JUMP_IF_ANY_BIT, 0, 1, _WRITING_FLAGS), refuse]

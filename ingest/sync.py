@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ingest.facts import CourseFacts, facts_of_file
-from ingest.includes import parts_of
+from ingest.includes import documents_of
 from ingest.walk import Changes, Known, SourceFile, compare, walk
 from rag.config import Config
 from rag.store import SetAside, Store
@@ -30,7 +30,7 @@ def find_changes(folder: Path, store: Store, course: CourseFacts, config: Config
     known = _known(store, course.name)
     files, refused = walk(folder, known)
     sums = {file.source: file.sha256 for file in files}
-    parts = parts_of({file.source: file.path for file in files}, folder)
+    parts = documents_of({file.source: file.path for file in files}, folder)
     own_documents = sums.keys() - {part for others in parts.values() for part in others}
     files = [
         replace(file, recipe=recipe_of(file.source, course, config, [sums[part] for part in parts.get(file.source, ())]))

@@ -95,10 +95,10 @@ def walk(folder: Path, known: Mapping[str, Known] = MappingProxyType({})) -> tup
         if readable != source:
             refused[readable] = "has a name that is not UTF-8; rename it"
             continue
-        if path.is_symlink() or not path.is_file():
-            refused[source] = "is a symbolic link or no regular file; put the file itself here"
-            continue
         try:
+            if path.is_symlink() or not path.is_file():
+                refused[source] = "is a symbolic link or no regular file; put the file itself here"
+                continue
             files.append(_look_at(source, path, known.get(source)))
         except OSError as e:
             refused[source] = f"cannot be opened: {e.strerror}"

@@ -10,10 +10,12 @@ import hashlib
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+from rag import lock
 from rag.errors import StoreError
-from rag.store import CATALOGUE, Store
+from rag.store import CATALOGUE, Store, put_catalogue
 from rag.vectors import publish
 
 
@@ -31,6 +33,7 @@ def back_up(store: Store, target: Path) -> str:
         store.db.execute("VACUUM INTO ?", [str(partial)])
         digest = _sync_and_hash(partial)
         _checksum_file(target).write_text(f"{digest}  {target.name}\n")
+        _sync_and_hash(_checksum_file(target))
         partial.rename(target)
     except (OSError, sqlite3.OperationalError) as e:
         partial.unlink(missing_ok=True)
@@ -52,22 +55,22 @@ def restore(backup: Path, directory: Path) -> Store:
         )
     directory.mkdir(parents=True, exist_ok=True)
     partial = directory / f"{CATALOGUE}.partial"
-    try:
-        shutil.copyfile(backup, partial)
-        _sync_and_hash(partial)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        raise StoreError(f"{backup} cannot be copied to {directory}: {e.strerror}; name a folder with room") from e
-    partial.rename(directory / CATALOGUE)
-    store = Store.open(directory)
-    with store.writer_lock():
+    with lock.hold(directory):
+        try:
+            shutil.copyfile(backup, partial)
+            _sync_and_hash(partial)
+            put_catalogue(partial, directory)
+        except OSError as e:
+            partial.unlink(missing_ok=True)
+            raise StoreError(f"{backup} cannot be copied to {directory}: {e.strerror}; name a folder with room") from e
+        store = Store.open(directory)
         publish(store)
     return store
 
 
 def check_catalogue(path: Path) -> str | None:
     """What SQLite finds wrong with a catalogue, in a sentence; None when it is sound."""
-    with sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         try:
             found = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
             dangling = connection.execute("SELECT count(*) FROM pragma_foreign_key_check").fetchone()[0]
@@ -85,8 +88,7 @@ def _verify(backup: Path) -> None:
             raise StoreError(
                 f"{file} is missing; a backup is the file that `python -m rag backup` wrote and its {checksum.suffix} beside it"
             )
-    expected = checksum.read_text().split(maxsplit=1)[0]
-    found = _hash(backup)
+    expected, found = checksum.read_text()[:64], _hash(backup)
     if found != expected:
         raise StoreError(f"{backup} is damaged: SHA-256 {found[:12]}…, expected {expected[:12]}…; take another backup")
     if problem := check_catalogue(backup):

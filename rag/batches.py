@@ -76,7 +76,9 @@ def encode_in_batches(lengths: Sequence[int], encoders: Sequence[Encode], budget
                 batch, encoder = running.pop(done)
                 idle.append(encoder)
                 vectors = _result(done, batch, lengths, budget)
+                del done  # it holds the failed batch's tensors, which the smaller one needs the room of
                 if vectors is None:
+                    _empty_cache()
                     waiting.extendleft(reversed(batch))
                     continue
                 budget.fitted(was_full=bool(waiting))
@@ -102,9 +104,14 @@ def _result(done: Future[np.ndarray], batch: list[int], lengths: Sequence[int], 
                 'free some, or set device = "cpu" in the config'
             ) from e
         budget.shrink()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
         return None
+
+
+def _empty_cache() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def share_out(lengths: Iterable[int], workers: int, smallest: int, largest: int) -> int:

@@ -8,11 +8,11 @@ after its vectors were compared with those of sentence-transformers in fp32.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
@@ -58,7 +58,7 @@ class EmbeddingUsage:
     tokens: int = 0
     """Word pieces read: `[CLS]` and `[SEP]` among them, what was cut off at the model's limit not."""
     seconds: float = 0.0
-    """With the lane held: time given to others is not counted."""
+    """With what others computed meanwhile, where the lane was given to them between batches."""
 
     def __sub__(self, earlier: EmbeddingUsage) -> EmbeddingUsage:
         return EmbeddingUsage(self.texts - earlier.texts, self.tokens - earlier.tokens, self.seconds - earlier.seconds)
@@ -287,6 +287,8 @@ def _packed_engine(files: ModelFiles, config: Config) -> PackedEngine:
         trial = Trial(probe_ceilings(recipe, threads.pool, threads.count), {})
         remember(path, trial)
     for dtype in trial.preferred() if config.dtype == "auto" else (config.dtype,):
+        if dtype not in trial.ceiling_tokens_s:
+            raise ModelError(f"this CPU does not compute {dtype}; those it does: {', '.join(trial.ceiling_tokens_s)}")
         encoder = threads.pool.submit(PackedEncoder, recipe, dtype).result()  # finding int8's ranges must not meet OpenMP's spinning either
         engine = PackedEngine(encoder, threads, trial.ceiling_tokens_s.get(dtype, 0.0))
         if dtype not in trial.similarity:
@@ -320,14 +322,19 @@ class SentenceTransformerEmbedder:
         self._files = files
         self._config = config
         self._usage = EmbeddingUsage()
+        self._loading = threading.Lock()
+        self._engine: Engine | None = None
 
     @classmethod
     def from_config(cls, config: Config) -> SentenceTransformerEmbedder:
         return cls(find_embedder(config.embedder, config.allow_downloads), config)
 
-    @cached_property
+    @property
     def engine(self) -> Engine:
-        return choose_engine(self._files, self._config)
+        with self._loading:  # two first questions at once must not load it twice
+            if self._engine is None:
+                self._engine = choose_engine(self._files, self._config)
+            return self._engine
 
     @property
     def identity(self) -> tuple[str, str]:

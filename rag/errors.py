@@ -13,6 +13,7 @@ LecternError
 ├── QuestionError          an empty or enormous question
 ├── CorpusError            the folder to ingest is missing, empty, or not a folder
 └── UnreadableDocument     one file cannot be read; the run sets it aside with this reason and goes on
+    └── NotReadThisTime    for a reason that is not the file's; the next run tries again
 """
 
 
@@ -65,4 +66,8 @@ class CorpusError(LecternError):
 
 
 class UnreadableDocument(LecternError):
+    pass
+
+
+class NotReadThisTime(UnreadableDocument):
     pass

@@ -166,7 +166,7 @@ class Store:
         MIGRATIONS.apply(db)
         db.close()
         if not (directory / CATALOGUE).exists():
-            partial.rename(directory / CATALOGUE)
+            put_catalogue(partial, directory)
 
     @property
     def db(self) -> Database:
@@ -208,6 +208,8 @@ class Store:
         try:
             self.db.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as e:
+            if e.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise DiskFull(f"the disk of {self.directory} is full; what was saved stays; make room, then try again") from e
             raise StoreBusy(
                 f"the catalogue in {self.directory} cannot be written: {e}; wait for the other writer to end, then try again"
             ) from e
@@ -366,11 +368,15 @@ class Store:
             )
             _count_up(db)
 
-    def save_set_aside(self, course: str, file: SetAside) -> None:
-        """Remembers that a file could not be read; a document that stood under its name is removed, as its text is no longer true."""
+    def save_set_aside(self, course: str, file: SetAside, keep_document: bool = False) -> None:
+        """Remembers that a file could not be read. A document that stood under its name is removed, as its text is no longer true, unless
+        `keep_document` says that this is not known.
+        """
         with self.transaction() as db:
             course_id = _course_id(db, course)
-            _delete(db, course_id, file.source)
+            if not keep_document:
+                _delete(db, course_id, file.source)
+            db.execute("DELETE FROM set_aside WHERE course_id = ? AND source = ?", [course_id, file.source])
             db.execute(
                 "INSERT INTO set_aside (course_id, source, reason, sha256, recipe, fingerprint) VALUES (?, ?, ?, ?, ?, ?)",
                 [course_id, file.source, file.reason, file.sha256, file.recipe, file.fingerprint],
@@ -390,6 +396,7 @@ class Store:
         """Moves a document to another place in its course; nothing is embedded again."""
         with self.transaction() as db:
             db.execute("UPDATE documents SET source = ? WHERE course_id = ? AND source = ?", [new_source, _course_id(db, course), source])
+            db.execute(_RENAME_QUOTES, [source, new_source, course, source])
             _count_up(db)
 
     def save_fingerprints(self, course: str, fingerprints: Mapping[str, str]) -> None:
@@ -563,6 +570,13 @@ _FORGET_QUOTES = """UPDATE messages SET answer = NULL, content = 'This answer qu
     WHERE conversation_id IN (SELECT id FROM conversations WHERE course = ?) AND answer IS NOT NULL
     AND EXISTS (SELECT 1 FROM json_each(answer, '$.sources') AS cited WHERE json_extract(cited.value, '$.source') = ?)"""
 
+_RENAME_QUOTES = """UPDATE messages SET answer = json_set(answer, '$.sources', (
+        SELECT json_group_array(CASE json_extract(cited.value, '$.source') WHEN ?
+            THEN json_set(cited.value, '$.source', ?) ELSE json(cited.value) END)
+        FROM json_each(answer, '$.sources') AS cited))
+    WHERE conversation_id IN (SELECT id FROM conversations WHERE course = ?) AND answer IS NOT NULL
+    AND EXISTS (SELECT 1 FROM json_each(answer, '$.sources') AS cited WHERE json_extract(cited.value, '$.source') = ?)"""
+
 _PASSAGE = """SELECT c.id, courses.name AS course, d.source, d.title, c.start, c."end", c.location, c.context, c.text
     FROM chunks c JOIN documents d ON d.id = c.document_id JOIN courses ON courses.id = d.course_id"""
 
@@ -586,6 +600,13 @@ def _scope_condition(scope: Scope) -> tuple[str, list[Any]]:
             conditions.append(f"d.{column} = ?")
             values.append(wanted)
     return " AND ".join(conditions), values
+
+
+def put_catalogue(path: Path, directory: Path) -> None:
+    """Makes a complete file the catalogue of a store that has none. SQLite would replay the log of one that was there before onto it."""
+    for leftover in ("-wal", "-shm"):
+        (directory / f"{CATALOGUE}{leftover}").unlink(missing_ok=True)
+    path.rename(directory / CATALOGUE)
 
 
 def _connect(path: Path) -> Database:

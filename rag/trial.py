@@ -98,10 +98,18 @@ def probe_ceilings(recipe: Recipe, threads: ThreadPoolExecutor, workers: int) ->
 
 def _probe(shapes: Sequence[tuple[int, int]], barrier: threading.Barrier) -> dict[str, float]:
     """Seconds by type that one thread takes for `PROBED_ROWS` rows through the matrices of a layer."""
-    tiny = {dtype: sum(_fastest(_product(dtype, 16, *shape), 3) for shape in shapes) for dtype in DTYPES}
+    tiny = {dtype: _tiny_seconds(dtype, shapes) for dtype in DTYPES}
     fast = [dtype for dtype in DTYPES if tiny[dtype] <= HOPELESS * tiny[FLOAT32]]
-    barrier.wait()
+    barrier.wait(timeout=60)
     return {dtype: sum(_fastest(_product(dtype, PROBED_ROWS, *shape), 8) for shape in shapes) for dtype in fast}
+
+
+def _tiny_seconds(dtype: str, shapes: Sequence[tuple[int, int]]) -> float:
+    """Infinity for a type that this CPU has no instructions for: oneDNN refuses bf16 without AVX-512."""
+    try:
+        return sum(_fastest(_product(dtype, 16, *shape), 3) for shape in shapes)
+    except RuntimeError:
+        return float("inf")
 
 
 def _product(dtype: str, rows: int, inputs: int, outputs: int) -> Callable[[], object]:

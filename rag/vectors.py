@@ -147,18 +147,23 @@ class SnapshotHolder:
         self._store = store
         self._notify = notify
         self._snapshot: Snapshot | None = None
+        self._made_for: tuple[Generation | None, int] | None = None
         self._loading = threading.Lock()
 
     def current(self) -> Snapshot:
         """The newest snapshot."""
         with self._loading:
-            if (
-                self._snapshot is None
-                or self._snapshot.generation != self._store.generation()
-                or _is_stale(self._store, self._snapshot.generation)
-            ):
+            if self._snapshot is None or not self._is_newest(self._snapshot):
                 self._snapshot = load_snapshot(self._store, self._notify)
+                self._made_for = self._store.generation(), self._store.revision()
             return self._snapshot
+
+    def _is_newest(self, snapshot: Snapshot) -> bool:
+        """One that is in memory only, as on a full disk, serves until the catalogue changes: it is not made anew for every question."""
+        published = self._store.generation()
+        if not snapshot.generation.file and snapshot.index is not None:
+            return self._made_for == (published, self._store.revision())
+        return snapshot.generation == published and not _is_stale(self._store, snapshot.generation)
 
 
 def search(snapshot: Snapshot, query: np.ndarray, limit: int, chunk_ids: np.ndarray) -> list[tuple[int, float]]:

@@ -29,7 +29,7 @@ ALLOWED = {
     "trial": {"encoder"},
     "embed": {"batches", "config", "encoder", "errors", "lane", "models", "store", "trial"},
     "bench": {"config", "embed", "errors", "models"},
-    "backup": {"errors", "store", "vectors"},
+    "backup": {"errors", "lock", "store", "vectors"},
     "retrieve": {"config", "embed", "errors", "lane", "models", "store", "text", "timing", "types", "understand", "vectors"},
     "evidence": {"embed", "store", "text", "types"},
     "ground": {"evidence", "text", "types"},

@@ -54,4 +54,9 @@ def test_a_document_that_moves_keeps_its_answers(course_folder: Path, store: Sto
     add_exchange(store, conversation.id, given)
     (course_folder / "syllabus.md").rename(course_folder / "week03-syllabus.md")
     ingest_course(course_folder, store, embedder, config)
-    assert messages(store, conversation.id)[1].content == given.text
+    kept = messages(store, conversation.id)[1]
+    assert kept.answer is not None
+    assert (kept.content, {source.passage.source for source in kept.answer.sources}) == (given.text, {"week03-syllabus.md"})
+    (course_folder / "week03-syllabus.md").unlink()
+    ingest_course(course_folder, store, embedder, config)
+    assert b"costs 5 points" not in bytes_of(store), "it is forgotten under its new name too"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import time
 from pathlib import Path
 from statistics import median
 
@@ -29,12 +30,14 @@ def test_killed_at_random_moments(victims: Victims, course: ChangingCourse, tmp_
         assert victims.ingest(course.folder, store)["status"] == 0, attempts
         assert faults_of_store(store) + faults_against_folder(store, course.folder) == [], attempts
         assert attempts < 10 * times(in_ci=60), "the victims end before they can be killed"
+    print(f"{killed} ingests killed in {attempts} attempts, each followed by a whole one")
 
 
 def test_killed_before_every_write(victims: Victims, course: ChangingCourse, tmp_path: Path) -> None:
     before = tmp_path / "before"
     victims.ingest(course.folder, before)
     _change_in_every_way(course.folder)
+    time.sleep(2.1)  # so that the files have fingerprints, which are written too
     counted = tmp_path / "counted"
     shutil.copytree(before, counted)
     points = victims.ingest(course.folder, counted, count=True)["points"]
@@ -47,6 +50,9 @@ def test_killed_before_every_write(victims: Victims, course: ChangingCourse, tmp
         assert victims.ingest(course.folder, store)["status"] == 0, point
         assert faults_of_store(store) + faults_against_folder(store, course.folder) == [], point
         shutil.rmtree(store)
+    shutil.copytree(before, store)
+    assert victims.ingest(course.folder, store, at_point=points + 1)["status"] == 0, "there is no write after the last one"
+    print(f"killed before each of {points} writes")
 
 
 def _change_in_every_way(folder: Path) -> None:

@@ -37,7 +37,7 @@ def test_heavy_items_are_begun_one_by_one() -> None:
         ready = run_ahead(begun.append, [10, 1, 1, 10, 1], threads, ahead=10, weigh=lambda weight: weight)
         assert len(begun) <= 1
         next(ready)
-        assert len(begun) <= 4, "the second heavy one waits until the light ones are done"
+        assert len(begun) <= 4, "until together they weigh enough"
         assert sum(len(group) for group in ready) == 4
     assert sorted(begun) == [1, 1, 1, 10, 10]
 

@@ -11,7 +11,7 @@ from ingest.parse import ParserPool
 from ingest.parse_worker import FILE_BYTES, TEXT_CHARACTERS
 from ingest.readers import read_document
 from ingest.sandbox import Limits
-from rag.errors import UnreadableDocument
+from rag.errors import LecternError, NotReadThisTime, UnreadableDocument
 from support import SAMPLE_COURSE
 
 MEMORY = 256 << 20
@@ -64,6 +64,33 @@ def test_a_reader_that_fails_is_one_file_with_a_reason(pool: ParserPool, tmp_pat
         say(pool, tmp_path, deed)
     assert str(caught.value).startswith(reason)
     assert say(pool, tmp_path, "say the next file is read") == "the next file is read"
+
+
+def test_what_a_library_prints_is_no_reply(pool: ParserPool, tmp_path: Path) -> None:
+    assert say(pool, tmp_path, "print") == "26"
+    assert say(pool, tmp_path, "say the next file is itself") == "the next file is itself"
+
+
+def test_a_reader_that_switches_its_alarm_off_is_ended_all_the_same(tmp_path: Path) -> None:
+    without_alarm = (
+        "import runpy\nfrom ingest import parse_worker\nparse_worker.GRACE_S = 0.5\nparse_worker.enter = lambda limits: None\n"
+        f"runpy.run_path({SERVER[0]!r}, run_name='__main__')"
+    )
+    with ParserPool(1, Limits(1, MEMORY), ("-c", without_alarm)) as pool, pytest.raises(UnreadableDocument, match="takes longer than 1 s"):
+        say(pool, tmp_path, "sleep")
+
+
+def test_what_was_not_the_files_fault_may_be_read_next_time(pool: ParserPool, readers: ParserPool, tmp_path: Path) -> None:
+    with pytest.raises(NotReadThisTime):
+        say(pool, tmp_path, "die")
+    with pytest.raises(NotReadThisTime):
+        readers.read(tmp_path / "gone.md", "gone.md")
+
+
+def test_a_server_that_cannot_start_is_an_error_of_the_run(tmp_path: Path) -> None:
+    with ParserPool(1, server=("-c", "import nothing_like_it")) as pool, pytest.raises(LecternError, match="cannot start") as caught:
+        say(pool, tmp_path, "say x")
+    assert not isinstance(caught.value, UnreadableDocument)
 
 
 def test_memory_within_the_limit_is_given(pool: ParserPool, tmp_path: Path) -> None:

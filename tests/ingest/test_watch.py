@@ -13,9 +13,11 @@ from support import ROOT
 
 def test_the_folders_first_then_what_changes(tmp_path: Path) -> None:
     stop = threading.Event()
-    changes = changed_paths([tmp_path], stop)
+    changes = changed_paths([tmp_path], tmp_path / "store", stop)
     assert next(changes) == {tmp_path.resolve()}
-    (tmp_path / ".draft.swp").write_text("hidden files do not matter")
+    for unwanted in (".git/index", "store/catalogue.db"):
+        (tmp_path / unwanted).parent.mkdir()
+        (tmp_path / unwanted).write_text("what is hidden does not matter, nor does the store")
     (tmp_path / "notes.md").write_text("# Notes")
     assert next(changes) == {tmp_path.resolve() / "notes.md"}
     stop.set()

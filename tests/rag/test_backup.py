@@ -31,6 +31,19 @@ def test_a_restored_store_is_the_same(engine: Engine, tmp_path: Path) -> None:
     assert generation.chunks == 4
 
 
+def test_the_log_of_a_catalogue_that_was_deleted_is_not_replayed(engine: Engine, tmp_path: Path) -> None:
+    back_up(engine.searcher.store, tmp_path / "a.db")
+    expected = contents(engine.searcher.store)
+    for name in ("restored", "made"):
+        (tmp_path / name).mkdir()
+        for suffix in ("-wal", "-shm"):
+            (tmp_path / name / f"{CATALOGUE}{suffix}").write_bytes((engine.searcher.store.directory / f"{CATALOGUE}{suffix}").read_bytes())
+    assert contents(restore(tmp_path / "a.db", tmp_path / "restored")) == expected
+    made = Store.create(tmp_path / "made")
+    assert made.courses() == []
+    assert check_catalogue(made.directory / CATALOGUE) is None
+
+
 def test_what_is_there_is_never_overwritten(engine: Engine, tmp_path: Path) -> None:
     store = engine.searcher.store
     back_up(store, tmp_path / "a.db")
