@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -52,6 +53,10 @@ def bench_ingest(config: Config, folder: Path | None = None, runs: int = RUNS, f
         folder: by default the sample course.
         files: how many unchanged files.
     """
+    if importlib.util.find_spec("langchain_text_splitters") is None:
+        raise LecternError(
+            "what tutorials write needs langchain-text-splitters; run: pip install -c constraints.txt langchain-text-splitters"
+        )
     model = find_embedder(config.embedder, config.allow_downloads)
     seconds: dict[str, list[float]] = {"ours": [], "naive": [], "unchanged": []}
     with tempfile.TemporaryDirectory() as scratch:
