@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rag.command_line import positive, print_error
 from rag.errors import LecternError
 
 if TYPE_CHECKING:
@@ -25,16 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
             print(json.dumps(report.to_json(), ensure_ascii=False) if options.json else report.summary(), flush=True)
             set_aside = bool(report.set_aside) or set_aside
     except (LecternError, sqlite3.Error) as e:
-        _print_error(e)
+        print_error(e)
         return 1
     except KeyboardInterrupt:
         print("interrupted; what was saved stays, and the next run goes on from there", file=sys.stderr)
         return 130
     return 3 if set_aside else 0
-
-
-def _print_error(error: Exception) -> None:
-    print(f"error: {error}" + ("; run: python -m rag doctor" if isinstance(error, sqlite3.Error) else ""), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,17 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--course", metavar="NAME", help="the course's name; PATH is then one course")
     parser.add_argument("--rebuild", action="store_true", help="read every file again; needed after a change of the embedder")
     parser.add_argument("--watch", action="store_true", help="go on: each change in the folders is brought in, until Ctrl-C")
-    parser.add_argument("--workers", type=_positive, metavar="N", help="how many files are read at once (default: one a core)")
+    parser.add_argument("--workers", type=positive, metavar="N", help="how many files are read at once (default: one a core)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="a TOML file with settings")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--json", action="store_true", help="one JSON object a course on stdout")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 1")
-    return int(text)
 
 
 def _folders(options: argparse.Namespace) -> list[Path]:
@@ -92,7 +83,7 @@ def _follow(options: argparse.Namespace) -> Iterator[IngestReport]:
                     yield ingest(folder)
                     failed.discard(inside)
                 except (LecternError, sqlite3.Error) as e:
-                    _print_error(e)
+                    print_error(e)
                     failed.add(inside)
         options.rebuild = False  # once is enough
 

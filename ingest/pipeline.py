@@ -27,7 +27,7 @@ from ingest.report import IngestReport
 from ingest.sync import apply_changes, find_changes
 from ingest.walk import Changes, SourceFile
 from rag.config import Config
-from rag.embed import Embedder
+from rag.embed import Embedder, EmbeddingUsage
 from rag.errors import CorpusError, NotReadThisTime, UnreadableDocument
 from rag.store import EmbedderStamp, NewDocument, SetAside, Store
 from rag.timing import Stopwatch
@@ -113,7 +113,7 @@ def ingest_course(
         to_read = apply_changes(changes, refused, store, course.name) + (changes.unchanged if rebuild else [])
         if to_read:
             run = _Run(folder, course, store, embedder, config, report, watch, progress)
-            # Starting a worker takes a third of a second: a handful of files does not pay for a second one.
+            # Starting a worker takes a tenth of a second and more: a handful of files does not pay for a second one.
             _read_embed_save(run, to_read, min(workers or os.cpu_count() or 1, 1 + len(to_read) // FILES_A_WORKER))
         with watch.stage("publish"):
             report.generation = _publish(store)
@@ -186,10 +186,14 @@ def _read_embed_save(run: _Run, files: Sequence[SourceFile], workers: int) -> No
             saver.submit(run.store.close)  # the connection of the saver's own thread
             saver.finish()
         run.report.beside["save"] = saver.seconds
-        run.report.tokens = (run.embedder.usage - before).tokens
-        run.report.batch_tokens, run.report.ceiling_tokens_s = run.embedder.batch_tokens, run.embedder.ceiling_tokens_s()
-        if run.embedder.notice:
-            run.report.notices.append({"source": run.embedder.identity[0], "notice": run.embedder.notice})
+    _note_usage(run.report, run.embedder, before)
+
+
+def _note_usage(report: IngestReport, embedder: Embedder, before: EmbeddingUsage) -> None:
+    report.tokens = (embedder.usage - before).tokens
+    report.batch_tokens, report.ceiling_tokens_s = embedder.batch_tokens, embedder.ceiling_tokens_s()
+    if embedder.notice:
+        report.notices.append({"source": embedder.identity[0], "notice": embedder.notice})
 
 
 def _weight(file: SourceFile) -> int:
@@ -277,7 +281,8 @@ def _publish(store: Store) -> int:
     if current is None or current.revision != store.revision():
         store.drop_unused_vectors()
         current = publish(store)
-    remove_other_snapshots(store.directory, current)  # an earlier run may have been killed before it did
+    else:  # an earlier run may have been killed before it did
+        remove_other_snapshots(store.directory, current)
     store.forget_deleted()
     return current.number
 

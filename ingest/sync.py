@@ -62,7 +62,8 @@ def apply_changes(changes: Changes, refused: Mapping[str, str], store: Store, co
     for source, reason in refused.items():
         if set_aside.get(source) != SetAside(source, reason):
             store.save_set_aside(course, SetAside(source, reason))
-    _save_fingerprints(changes, store, course)
+    if changes.touched:
+        store.save_fingerprints(course, changes.touched)
     to_read = {file.source: file for file in (*changes.new, *changes.changed, *(changes.renamed[old] for old in sorted(reread)))}
     return list(to_read.values())
 
@@ -70,14 +71,3 @@ def apply_changes(changes: Changes, refused: Mapping[str, str], store: Store, co
 def _known(store: Store, course: str) -> dict[str, Known]:
     read = {file.source: Known(file.sha256, file.recipe, file.fingerprint) for file in store.documents(course)}
     return read | {file.source: Known(file.sha256, file.recipe, file.fingerprint) for file in store.set_aside(course).values()}
-
-
-def _save_fingerprints(changes: Changes, store: Store, course: str) -> None:
-    known = _known(store, course)
-    touched = {
-        file.source: file.fingerprint
-        for file in (*changes.unchanged, *changes.renamed.values())
-        if file.fingerprint and file.source in known and known[file.source].fingerprint != file.fingerprint
-    }
-    if touched:
-        store.save_fingerprints(course, touched)

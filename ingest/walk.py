@@ -48,13 +48,17 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a run has to do. `renamed` maps the old source to the new file, which is among `changed` too if its recipe is another now."""
+    """What a run has to do. `renamed` maps the old source to the new file, which is among `changed` too if its recipe is another now.
+
+    `touched` maps to their new fingerprints the sources of files whose content is known to be the same as before.
+    """
 
     new: list[SourceFile] = field(default_factory=list)
     changed: list[SourceFile] = field(default_factory=list)
     unchanged: list[SourceFile] = field(default_factory=list)
     renamed: dict[str, SourceFile] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
+    touched: dict[str, str] = field(default_factory=dict)
 
 
 def course_folders(path: Path, as_course: bool = False) -> list[Path]:
@@ -82,8 +86,8 @@ def course_folders(path: Path, as_course: bool = False) -> list[Path]:
 def walk(folder: Path, known: Mapping[str, Known] = MappingProxyType({})) -> tuple[list[SourceFile], dict[str, str]]:
     """The files of a course in order of their paths, and those that cannot be taken: source → reason.
 
-    A file is read to know its SHA-256, unless its fingerprint is still the `known` one. Hidden files and folders are skipped. Symbolic
-    links are not followed: they could lead out of the course.
+    A file is read to know its SHA-256, unless its fingerprint is still the `known` one; one that cannot be opened has an empty one. Hidden
+    files and folders are skipped. Symbolic links are not followed: they could lead out of the course.
 
     Raises:
         CorpusError: there is no file at all, or a folder cannot be listed: what it holds must not count as removed.
@@ -100,8 +104,8 @@ def walk(folder: Path, known: Mapping[str, Known] = MappingProxyType({})) -> tup
                 refused[source] = "is a symbolic link or no regular file; put the file itself here"
                 continue
             files.append(_look_at(source, path, known.get(source)))
-        except OSError as e:
-            refused[source] = f"cannot be opened: {e.strerror}"
+        except OSError:  # its reader will say why; a document that it was before stays until it can be read again
+            files.append(SourceFile(source, path, ""))
     if not files and not refused:
         raise CorpusError(f"{folder} holds no files; put the course's materials there, then run this again")
     return files, refused
@@ -120,14 +124,18 @@ def compare(files: list[SourceFile], known: Mapping[str, Known]) -> Changes:
         before = known.get(file.source)
         if before is None and file.sha256 in gone:
             old = gone.pop(file.sha256)
+            before = known[old]
             changes.renamed[old] = file
-            if known[old].recipe != file.recipe:
+            if before.recipe != file.recipe:
                 changes.changed.append(file)
         elif before is None:
             changes.new.append(file)
+            continue
         else:
-            same = (before.sha256, before.recipe) == (file.sha256, file.recipe)
+            same = file.sha256 and (before.sha256, before.recipe) == (file.sha256, file.recipe)
             (changes.unchanged if same else changes.changed).append(file)
+        if file.fingerprint and file.sha256 == before.sha256 and file.fingerprint != before.fingerprint:
+            changes.touched[file.source] = file.fingerprint
     changes.removed.extend(sorted(source for source in known if source not in sources and source not in changes.renamed))
     return changes
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rag.command_line import positive, print_error
 from rag.errors import LecternError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.command(options)
     except (LecternError, sqlite3.Error) as e:
-        print(f"error: {e}" + ("; run: python -m rag doctor" if isinstance(e, sqlite3.Error) else ""), file=sys.stderr)
+        print_error(e)
         return 1
 
 
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     search = commands.add_parser("search", parents=[common, about, asked], help="find passages")
-    search.add_argument("-k", type=_positive, dest="hits", help="how many hits (default 5; 10 with --queries)")
+    search.add_argument("-k", type=positive, dest="hits", help="how many hits (default 5; 10 with --queries)")
     search.set_defaults(command=_search)
     ask = commands.add_parser("ask", parents=[common, about, asked, answering], help="answer a question")
     ask.set_defaults(command=_ask)
@@ -94,12 +95,6 @@ def _filter(text: str) -> tuple[str, str | int]:
             raise argparse.ArgumentTypeError(f"{key} is {value!r}; expected a number of at most three digits")
         return key, int(value)
     return key, value
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a number from 1")
-    return int(text)
 
 
 def _config(options: argparse.Namespace) -> Config:

@@ -6,8 +6,6 @@ derived, so it is made anew on restoring. The course's own files are not in it: 
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -15,6 +13,7 @@ from pathlib import Path
 
 from rag import lock
 from rag.errors import StoreError
+from rag.files import put_in_place, sha256_of
 from rag.store import CATALOGUE, Store, put_catalogue
 from rag.vectors import publish
 
@@ -31,10 +30,9 @@ def back_up(store: Store, target: Path) -> str:
     partial.unlink(missing_ok=True)
     try:
         store.db.execute("VACUUM INTO ?", [str(partial)])
-        digest = _sync_and_hash(partial)
+        digest = sha256_of(partial)
         _checksum_file(target).write_text(f"{digest}  {target.name}\n")
-        _sync_and_hash(_checksum_file(target))
-        partial.rename(target)
+        put_in_place(partial, target)
     except (OSError, sqlite3.OperationalError) as e:
         partial.unlink(missing_ok=True)
         _checksum_file(target).unlink(missing_ok=True)
@@ -58,7 +56,6 @@ def restore(backup: Path, directory: Path) -> Store:
     with lock.hold(directory):
         try:
             shutil.copyfile(backup, partial)
-            _sync_and_hash(partial)
             put_catalogue(partial, directory)
         except OSError as e:
             partial.unlink(missing_ok=True)
@@ -88,7 +85,7 @@ def _verify(backup: Path) -> None:
             raise StoreError(
                 f"{file} is missing; a backup is the file that `python -m rag backup` wrote and its {checksum.suffix} beside it"
             )
-    expected, found = checksum.read_text()[:64], _hash(backup)
+    expected, found = checksum.read_text()[:64], sha256_of(backup)
     if found != expected:
         raise StoreError(f"{backup} is damaged: SHA-256 {found[:12]}…, expected {expected[:12]}…; take another backup")
     if problem := check_catalogue(backup):
@@ -97,14 +94,3 @@ def _verify(backup: Path) -> None:
 
 def _checksum_file(backup: Path) -> Path:
     return backup.with_name(backup.name + ".sha256")
-
-
-def _sync_and_hash(path: Path) -> str:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-    return _hash(path)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

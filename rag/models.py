@@ -22,6 +22,7 @@ import platformdirs
 
 from rag.config import BUNDLED, Config
 from rag.errors import ConfigError, GeneratorUnavailable, ModelError
+from rag.files import sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -73,11 +74,6 @@ def prepare_environment(allow_downloads: bool) -> None:
     os.environ.setdefault("LRU_CACHE_CAPACITY", "128")
     if not allow_downloads:
         os.environ["HF_HUB_OFFLINE"] = "1"
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_carried(model: _Carried) -> Path:

@@ -24,6 +24,7 @@ from sqlite_utils import Database
 
 from rag import lock
 from rag.errors import DiskFull, StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
+from rag.files import put_in_place
 from rag.migrations import KNOWN, MIGRATIONS
 from rag.types import Chunk, Location, Passage, Scope
 
@@ -205,21 +206,20 @@ class Store:
             StoreBusy: another process has been writing for longer than 30 seconds.
             DiskFull: there is no room for it.
         """
+        db = self.db
         try:
-            self.db.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as e:
-            if e.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise DiskFull(f"the disk of {self.directory} is full; what was saved stays; make room, then try again") from e
-            raise StoreBusy(
-                f"the catalogue in {self.directory} cannot be written: {e}; wait for the other writer to end, then try again"
-            ) from e
-        try:
-            yield self.db
-            self.db.commit()
+            db.execute("BEGIN IMMEDIATE")
+            yield db
+            db.commit()
         except BaseException as e:
-            self.db.rollback()
-            if isinstance(e, sqlite3.OperationalError) and e.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            db.rollback()
+            code = e.sqlite_errorcode if isinstance(e, sqlite3.OperationalError) else None
+            if code == sqlite3.SQLITE_FULL:
                 raise DiskFull(f"the disk of {self.directory} is full; what was saved stays; make room, then try again") from e
+            if code == sqlite3.SQLITE_BUSY:
+                raise StoreBusy(
+                    f"the catalogue in {self.directory} cannot be written: {e}; wait for the other writer to end, then try again"
+                ) from e
             raise
 
     def writer_lock(self) -> AbstractContextManager[None]:
@@ -606,7 +606,7 @@ def put_catalogue(path: Path, directory: Path) -> None:
     """Makes a complete file the catalogue of a store that has none. SQLite would replay the log of one that was there before onto it."""
     for leftover in ("-wal", "-shm"):
         (directory / f"{CATALOGUE}{leftover}").unlink(missing_ok=True)
-    path.rename(directory / CATALOGUE)
+    put_in_place(path, directory / CATALOGUE)
 
 
 def _connect(path: Path) -> Database:

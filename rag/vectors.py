@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rag.errors import DiskFull, StoreBusy, StoreError
+from rag.files import put_in_place
 from rag.store import Generation, Store
 
 if TYPE_CHECKING:
@@ -204,25 +204,12 @@ def _read_verified(store: Store, generation: Generation) -> faiss.Index | None:
 def _write_durably(path: Path, data: bytes) -> None:
     partial = path.with_suffix(".partial")
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-        _sync_folder(path.parent)
+        partial.write_bytes(data)
+        put_in_place(partial, path)
     except OSError as e:
         partial.unlink(missing_ok=True)
         kind = DiskFull if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else StoreError
         raise kind(f"{path.name} cannot be written to {path.parent}: {e.strerror}; make room there, then run: python -m ingest") from e
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename in a folder survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def remove_other_snapshots(directory: Path, current: Generation) -> None:

@@ -18,18 +18,20 @@ ALLOWED = {
     "prompts": {"types"},
     "pages": {"errors"},
     "migrations": set(),
-    "models": {"config", "errors"},
+    "models": {"config", "errors", "files"},
+    "command_line": set(),
+    "files": set(),
     "lock": {"errors"},
-    "store": {"errors", "lock", "migrations", "types"},
+    "store": {"errors", "files", "lock", "migrations", "types"},
     "wire": {"types"},
     "conversations": {"store", "types", "wire"},
-    "vectors": {"errors", "store"},
+    "vectors": {"errors", "files", "store"},
     "encoder": {"errors"},
     "batches": {"errors", "lane"},
     "trial": {"encoder"},
     "embed": {"batches", "config", "encoder", "errors", "lane", "models", "store", "trial"},
     "bench": {"config", "embed", "errors", "models"},
-    "backup": {"errors", "lock", "store", "vectors"},
+    "backup": {"errors", "files", "lock", "store", "vectors"},
     "retrieve": {"config", "embed", "errors", "lane", "models", "store", "text", "timing", "types", "understand", "vectors"},
     "evidence": {"embed", "store", "text", "types"},
     "ground": {"evidence", "text", "types"},
@@ -40,7 +42,7 @@ ALLOWED = {
     "evaluate": {"errors", "types"},
     "doctor": {"backup", "config", "embed", "errors", "models", "store", "vectors"},
 }  # fmt: skip
-INGEST_MAY_USE = {"types", "errors", "config", "models", "store", "vectors", "embed", "text", "timing", "pages"}
+INGEST_MAY_USE = {"types", "errors", "command_line", "config", "models", "store", "vectors", "embed", "text", "timing", "pages"}
 HEAVY = {"torch", "transformers", "sentence_transformers", "faiss"}
 
 

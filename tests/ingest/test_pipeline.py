@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import ingest.pipeline
+import ingest.walk
 from ingest.pipeline import ingest_course
 from rag.config import Config
 from rag.errors import CorpusError, StoreBusy, StoreMismatch
@@ -234,3 +235,25 @@ def test_the_text_that_was_read_is_the_one_that_is_named(
     ingest_course(course_folder, store, embedder, config)
     assert "Later words." in store.original("optics", "syllabus.md").decode()
     assert "Later words." in store.document_text("optics", "syllabus.md")
+
+
+def test_a_file_that_cannot_be_opened_for_now_keeps_its_document(
+    course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest_course(course_folder, store, embedder, config)
+    look_at = ingest.walk._look_at
+
+    def refuse(source: str, path: Path, known: object) -> object:
+        if source == "syllabus.md":
+            path.rename(path.with_name(".away"))
+            raise PermissionError(13, "Permission denied")
+        return look_at(source, path, known)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("ingest.walk._look_at", refuse)
+    report = ingest_course(course_folder, store, embedder, config)
+    assert [file["reason"] for file in report.set_aside] == ["syllabus.md cannot be opened: No such file or directory"]
+    assert "midterm" in store.document_text("optics", "syllabus.md")
+    monkeypatch.undo()
+    (course_folder / ".away").rename(course_folder / "syllabus.md")
+    again = ingest_course(course_folder, store, embedder, config)
+    assert (again.set_aside, again.files["changed"], again.embedded) == ([], 1, 0)
