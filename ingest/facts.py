@@ -1,6 +1,6 @@
 """Course facts: what a file is, of which week and lecture, of when, due when.
 
-From `course.toml`, then the file's own front matter, then its name.
+When it may be seen, in which language it is. From `course.toml`, then the file's own front matter, then its name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ingest.walk import COURSE_FILE
-from rag.errors import CorpusError
+from rag.errors import CorpusError, UnreadableDocument
+from rag.moments import EXPECTED, utc_moment
 
 _MATERIALS = {
     "syllabus": r"syllab|course[-_ ]?(?:info|outline)",
@@ -61,6 +62,8 @@ class CourseFacts:
     name: str
     title: str
     rules: tuple[tuple[str, dict[str, str]], ...] = ()
+    language: str = ""
+    """Of all materials that name none; empty where course.toml says nothing."""
 
 
 def read_course_facts(folder: Path, name: str | None = None) -> CourseFacts:
@@ -70,7 +73,7 @@ def read_course_facts(folder: Path, name: str | None = None) -> CourseFacts:
         name: overrides the name.
 
     Raises:
-        CorpusError: course.toml is not valid, or a week or lecture in it is no number, or a date or due date no date.
+        CorpusError: course.toml is not valid, or a week or lecture in it is no number, a date, due date or moment none, a language no code.
     """
     file = folder / COURSE_FILE
     content: dict[str, Any] = {}
@@ -83,31 +86,36 @@ def read_course_facts(folder: Path, name: str | None = None) -> CourseFacts:
     if not isinstance(course, dict) or not isinstance(materials, list) or not all("path" in material for material in materials):
         raise CorpusError(f"{file} is not as expected: a table [course], and tables [[material]] each with a path")
     chosen = str(name or course.get("name") or folder.resolve().name)
-    return CourseFacts(
-        chosen, str(course.get("title") or chosen), tuple((material["path"], _rule(material, file)) for material in materials)
-    )
+    rules = tuple((material["path"], _rule(material, f"the entry for {material['path']}", file)) for material in materials)
+    language = _rule({"language": course.get("language", "")}, "[course]", file).get("language", "")
+    return CourseFacts(chosen, str(course.get("title") or chosen), rules, language)
 
 
 def facts_of_file(source: str, course: CourseFacts, stated: Mapping[str, str]) -> dict[str, str]:
     """The facts of one file, the more deliberate word first: course.toml, what the file itself states, what its name suggests.
 
-    Keys: title, material, week, lecture, date, due. Where no week is named, a lecture's number stands for it, or that of a chapter, unit
-    or lab, or the one the file's name begins with.
+    Keys: title, material, week, lecture, date, due, visible, language. Where no week is named, a lecture's number stands for it, or that of
+    a chapter, unit or lab, or the one the file's name begins with.
+
+    Raises:
+        UnreadableDocument: the file says from when it may be seen in words that are no moment, and course.toml does not say it.
     """
-    facts = _from_name(source) | _cleaned(stated)
+    facts = ({"language": course.language} if course.language else {}) | _from_name(source) | _cleaned(stated)
     for pattern, rule in course.rules:
         if fnmatchcase(source, pattern):
             facts |= rule
             break
+    if stated.get("visible") and "visible" not in facts:  # shown at once, it might be shown too early
+        raise UnreadableDocument(f"has visible {stated['visible']!r} in its front matter; expected {EXPECTED}: correct it")
     week = facts.get("week") or facts.get("lecture") or _unit_in_name(source)
     return facts | ({"week": week} if week else {})
 
 
-def _rule(material: Mapping[str, Any], file: Path) -> dict[str, str]:
+def _rule(material: Mapping[str, Any], place: str, file: Path) -> dict[str, str]:
     try:
         return _cleaned({key: str(value) for key, value in material.items() if key != "path"}, strict=True)
     except ValueError as e:
-        raise CorpusError(f"{file}: the entry for {material['path']} {e}") from e
+        raise CorpusError(f"{file}: {place} {e}") from e
 
 
 def _cleaned(facts: Mapping[str, str], strict: bool = False) -> dict[str, str]:
@@ -122,6 +130,8 @@ def _cleaned(facts: Mapping[str, str], strict: bool = False) -> dict[str, str]:
     for keys, normalise, expected in (
         (("week", "lecture"), _normal_number, "a number"),
         (("date", "due"), _normal_date, "a date such as 2024-09-03"),
+        (("visible",), utc_moment, EXPECTED),
+        (("language",), _normal_language, "a two-letter code of ISO 639-1 such as en"),
     ):
         for key in keys:
             value = facts.get(key, "").strip()
@@ -151,6 +161,12 @@ def _normal_date(text: str) -> str | None:
             month = _month_number(parts["name"]) if "name" in parts else int(parts["month"])
             return _iso(int(parts["year"]), month, int(parts["day"]))
     return None
+
+
+def _normal_language(text: str) -> str | None:
+    """The two letters of `en`, `EN` or `en-US`; None when it is no such code."""
+    code = re.fullmatch(r"([a-z]{2})(?:[-_][a-z0-9]+)*", text.lower())
+    return code[1] if code else None
 
 
 def _month_number(name: str) -> int:

@@ -29,6 +29,7 @@ from ingest.walk import Changes, SourceFile
 from rag.config import Config
 from rag.embed import Embedder, EmbeddingUsage
 from rag.errors import CorpusError, NotReadThisTime, UnreadableDocument
+from rag.language import document_language
 from rag.store import EmbedderStamp, NewDocument, SetAside, Store
 from rag.timing import Stopwatch
 from rag.types import Chunk, Document
@@ -217,7 +218,12 @@ def _prepare(run: _Run, file: SourceFile, parsers: ParserPool, loading: Future[s
     began = time.perf_counter()
     if parsed.sha256 != file.sha256:  # changed since the walk looked at it
         file = replace(file, sha256=parsed.sha256, fingerprint="")
-    facts = facts_of_file(file.source, run.course, parsed.document.facts)
+    try:
+        facts = facts_of_file(file.source, run.course, parsed.document.facts)
+    except UnreadableDocument as e:
+        return SetAside(file.source, str(e), file.sha256, file.recipe, file.fingerprint)
+    if "language" not in facts and (language := document_language(parsed.document.text)):
+        facts["language"] = language
     document = replace(parsed.document, title=facts.get("title") or parsed.document.title, facts=facts)
     chunks = chunk_document(document, run.embedder.count_tokens, run.config.chunk_tokens)
     texts = [embedded_text(chunk.context, chunk.text) for chunk in chunks]

@@ -17,7 +17,7 @@ from ingest.walk import Changes, Known, SourceFile, compare, walk
 from rag.config import Config
 from rag.store import SetAside, Store
 
-READERS_VERSION = 2
+READERS_VERSION = 3
 """Goes up when a reader makes something else of the same bytes, so that the next run reads again what is already there."""
 
 

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from rag.command_line import positive, print_error
 from rag.errors import LecternError
+from rag.moments import ANY, EXPECTED, utc_moment
 
 if TYPE_CHECKING:
     from rag.config import Config
     from rag.evaluate import Golden
     from rag.types import Answer, Hit, Scope
 
-FILTERS = ("path", "material", "week", "lecture", "format")
+FILTERS = ("path", "material", "week", "lecture", "format", "at")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,6 +95,8 @@ def _filter(text: str) -> tuple[str, str | int]:
         if not re.fullmatch(r"\d{1,3}", value):
             raise argparse.ArgumentTypeError(f"{key} is {value!r}; expected a number of at most three digits")
         return key, int(value)
+    if key == "at" and value != ANY and utc_moment(value) is None:
+        raise argparse.ArgumentTypeError(f"at is {value!r}; expected {EXPECTED}, or {ANY} for everything")
     return key, value
 
 

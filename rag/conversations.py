@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ from rag.types import Answer, Turn
 from rag.wire import answer_from_json, answer_to_json
 
 TITLE_CHARACTERS = 60
+HIDDEN = "This answer quotes materials that are not visible at present."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,18 @@ def find(store: Store, conversation_id: str) -> Conversation | None:
 
 
 def messages(store: Store, conversation_id: str) -> list[Message]:
-    """The messages of a conversation, in order."""
+    """The messages of a conversation, in order. An answer that cites what is not visible now is left out, and that is said."""
+    conversation = find(store, conversation_id)
+    hidden = store.hidden_sources(conversation.course) if conversation else set()
     rows = store.db.query("SELECT role, content, answer FROM messages WHERE conversation_id = ? ORDER BY id", [conversation_id])
-    return [Message(row["role"], row["content"], answer_from_json(json.loads(row["answer"])) if row["answer"] else None) for row in rows]
+    return [_message(row["role"], row["content"], row["answer"], hidden) for row in rows]
+
+
+def _message(role: str, content: str, answer: str | None, hidden: Collection[str]) -> Message:
+    answered = answer_from_json(json.loads(answer)) if answer else None
+    if answered is not None and any(source.passage.source in hidden for source in answered.sources):
+        return Message(role, HIDDEN)
+    return Message(role, content, answered)
 
 
 def turns(store: Store, conversation_id: str) -> list[Turn]:

@@ -10,7 +10,7 @@ LecternError
 │   ├── StoreBusy          another process is writing
 │   ├── DiskFull           there is no room to write; what is saved stays and is served
 │   └── UnknownCourse      the store has no such course
-├── QuestionError          an empty or enormous question
+├── QuestionError          an empty or enormous question, or a filter that means nothing
 ├── CorpusError            the folder to ingest is missing, empty, or not a folder
 └── UnreadableDocument     one file cannot be read; the run sets it aside with this reason and goes on
     └── NotReadThisTime    for a reason that is not the file's; the next run tries again

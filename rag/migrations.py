@@ -115,3 +115,17 @@ def m002_more_about_files(db: Database) -> None:
         ALTER TABLE revision ADD COLUMN to_forget INTEGER NOT NULL DEFAULT 0
         """,
     )
+
+
+@_step
+def m004_visibility(db: Database) -> None:
+    _run(
+        db,
+        """
+        ALTER TABLE documents ADD COLUMN visible_from TEXT;
+
+        ALTER TABLE documents ADD COLUMN language TEXT;
+
+        CREATE INDEX documents_visible ON documents (course_id, visible_from) WHERE visible_from IS NOT NULL
+        """,
+    )

@@ -80,6 +80,7 @@ class Searcher:
         watch = watch or Stopwatch()
         question = check_question(question, self.config.question_characters)
         self.store.require_course(scope.course)
+        scope = self.store.settle(scope)
         limit, candidates = limit or self.config.hits, max(self.config.candidates, limit or 0)
         if query is None:
             with watch.stage("embed"):
@@ -189,7 +190,7 @@ class CourseRetriever(BaseRetriever):
         course: the course's name in the store.
         config: the settings; by default those of `Config.load()`.
         k: passages to return.
-        path, material, week, format: narrow the search, as `--filter` does.
+        path, material, week, lecture, format, at: narrow the search, as `--filter` does.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -202,13 +203,14 @@ class CourseRetriever(BaseRetriever):
     week: int | None = None
     lecture: int | None = None
     format: str | None = None
+    at: str | None = None
     _searcher: Searcher = PrivateAttr()
 
     def model_post_init(self, context: Any) -> None:
         self._searcher = Searcher.from_config(self.config or Config.load())
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        scope = Scope(self.course, self.path, self.material, self.week, self.lecture, self.format)
+        scope = Scope(self.course, self.path, self.material, self.week, self.lecture, self.format, self.at)
         return [_as_langchain(hit) for hit in self._searcher.search(query, scope, self.k)]
 
 

@@ -14,8 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,10 @@ import numpy as np
 from sqlite_utils import Database
 
 from rag import lock
-from rag.errors import DiskFull, StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
+from rag.errors import DiskFull, QuestionError, StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
 from rag.files import put_in_place
 from rag.migrations import KNOWN, MIGRATIONS
+from rag.moments import ANY, EARLIEST, EXPECTED, now, utc_moment
 from rag.types import Chunk, Location, Passage, Scope
 
 CATALOGUE = "catalogue.db"
@@ -60,6 +60,10 @@ class StoredDocument:
     due: str | None
     notices: list[str]
     fingerprint: str
+    visible_from: str | None
+    """UTC; None: always."""
+    language: str | None
+    """ISO 639-1; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,31 +269,41 @@ class Store:
             there = ", ".join(names) or "none yet; run: python -m ingest FOLDER"
             raise UnknownCourse(f"there is no course {name!r} in {self.directory}; its courses: {there}")
 
-    def documents(self, course: str) -> list[StoredDocument]:
+    def documents(self, course: str, at: str | None = ANY) -> list[StoredDocument]:
+        """The documents of a course; those visible at a moment (None: now) where one is given."""
+        condition, values = _scope_condition(Scope(course, at=at))
         rows = self.db.query(
-            """SELECT d.id, source, sha256, recipe, format, d.title, pages, material, week, lecture, date, due, notices, fingerprint
-            FROM documents d JOIN courses ON courses.id = d.course_id WHERE courses.name = ? ORDER BY source""",
-            [course],
+            f"""SELECT d.id, source, sha256, recipe, format, d.title, pages, material, week, lecture, date, due, notices, fingerprint,
+                visible_from, language
+            FROM documents d JOIN courses ON courses.id = d.course_id WHERE {condition} ORDER BY source""",
+            values,
         )
         return [StoredDocument(**row | {"notices": json.loads(row["notices"])}) for row in rows]
 
-    def document_text(self, course: str, source: str) -> str:
+    def document_text(self, course: str, source: str, at: str | None = None) -> str:
+        """The extracted text of a document.
+
+        Raises:
+            StoreError: the course has no such document, or it is not visible at the moment `at`: both in the same words.
+        """
+        condition, values = _scope_condition(Scope(course, at=at))
         rows = self.db.query(
-            "SELECT text FROM documents d JOIN courses ON courses.id = d.course_id WHERE courses.name = ? AND source = ?", [course, source]
+            f"SELECT text FROM documents d JOIN courses ON courses.id = d.course_id WHERE {condition} AND source = ?", [*values, source]
         )
         for row in rows:
             return row["text"]
         raise StoreError(f"the course {course} has no document {source}")
 
-    def original(self, course: str, source: str) -> bytes:
+    def original(self, course: str, source: str, at: str | None = None) -> bytes:
         """The file of a document as it was ingested.
 
         Raises:
-            StoreError: the course has no such document, or its file is gone or has changed since.
+            StoreError: the course has no such document that is visible at the moment `at`, or its file is gone or has changed since.
         """
+        condition, values = _scope_condition(Scope(course, at=at))
         rows = self.db.query(
-            "SELECT folder, sha256 FROM documents d JOIN courses ON courses.id = d.course_id WHERE courses.name = ? AND source = ?",
-            [course, source],
+            f"SELECT folder, sha256 FROM documents d JOIN courses ON courses.id = d.course_id WHERE {condition} AND source = ?",
+            [*values, source],
         )
         for row in rows:
             try:
@@ -320,6 +334,42 @@ class Store:
         """A number that grows with every change to the documents."""
         return next(self.db.query("SELECT number FROM revision"))["number"]
 
+    def languages(self, scope: Scope) -> list[str]:
+        """The languages (ISO 639-1) of the documents in a scope, the one with most documents first."""
+        condition, values = _scope_condition(scope)
+        rows = self.db.execute(
+            f"""SELECT d.language FROM documents d JOIN courses ON courses.id = d.course_id
+            WHERE {condition} AND d.language IS NOT NULL GROUP BY d.language ORDER BY count(*) DESC, d.language""",
+            values,
+        )
+        return [row[0] for row in rows]
+
+    def hidden_sources(self, course: str, at: str | None = None) -> set[str]:
+        """The documents of a course that are not visible at a moment."""
+        rows = self.db.execute(
+            """SELECT source FROM documents d JOIN courses ON courses.id = d.course_id
+            WHERE courses.name = ? AND d.visible_from > ?""",
+            [course, _moment(at)],
+        )
+        return {row[0] for row in rows}
+
+    def settle(self, scope: Scope) -> Scope:
+        """The scope with `at` set back to when something last became visible in its course, `EARLIEST` if nothing has.
+
+        It sees the same and changes only when what is seen does: so it can name what is seen in a cache, which the present moment cannot.
+
+        Raises:
+            QuestionError: `at` is no moment.
+        """
+        if scope.at == ANY:
+            return scope
+        rows = self.db.execute(
+            """SELECT max(d.visible_from) FROM documents d JOIN courses ON courses.id = d.course_id
+            WHERE courses.name = ? AND d.visible_from <= ?""",
+            [scope.course, _moment(scope.at)],
+        )
+        return replace(scope, at=next(iter(rows))[0] or EARLIEST)
+
     # --- writing documents
 
     def save_course(self, name: str, title: str, folder: Path) -> None:
@@ -338,8 +388,8 @@ class Store:
             _insert_vectors(db, document.vectors)
             document_id = db.execute(
                 """INSERT INTO documents (course_id, source, sha256, recipe, format, title, pages, text,
-                    material, week, lecture, date, due, notices, fingerprint, ingested_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                    material, week, lecture, date, due, visible_from, language, notices, fingerprint, ingested_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
                 [
                     course_id,
                     document.source,
@@ -352,7 +402,7 @@ class Store:
                     *_columns(document.facts),
                     json.dumps(list(document.notices), ensure_ascii=False),
                     document.fingerprint,
-                    _now(),
+                    now(),
                 ],
             ).lastrowid
             for ordinal, (chunk, key) in enumerate(zip(document.chunks, document.vector_keys, strict=True)):
@@ -424,7 +474,7 @@ class Store:
 
     def save_run(self, course: str, report: Mapping[str, Any]) -> None:
         with self.transaction() as db:
-            db.execute("INSERT INTO runs (course, report, finished_at) VALUES (?, ?, ?)", [course, json.dumps(report), _now()])
+            db.execute("INSERT INTO runs (course, report, finished_at) VALUES (?, ?, ?)", [course, json.dumps(report), now()])
 
     # --- reading chunks
 
@@ -433,6 +483,13 @@ class Store:
         marks = ",".join("?" * len(chunk_ids))
         rows = self.db.query(f"{_PASSAGE} WHERE c.id IN ({marks})", list(chunk_ids))
         return {row["id"]: _passage(row) for row in rows}
+
+    def passage_in(self, scope: Scope, chunk_id: int) -> Passage | None:
+        """The passage with this id if the scope sees it."""
+        condition, values = _scope_condition(scope)
+        for row in self.db.query(f"{_PASSAGE} WHERE c.id = ? AND {condition}", [chunk_id, *values]):
+            return _passage(row)
+        return None
 
     def neighbours(self, passage: Passage, reach: int = 1) -> list[Passage]:
         """The chunks up to `reach` before and after a passage in its document, in reading order, itself included."""
@@ -562,7 +619,7 @@ class Store:
         with self.transaction() as db:
             db.execute(
                 "INSERT INTO generations (number, file, sha256, chunks, kind, revision, published_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [generation.number, generation.file, generation.sha256, generation.chunks, generation.kind, generation.revision, _now()],
+                [generation.number, generation.file, generation.sha256, generation.chunks, generation.kind, generation.revision, now()],
             )
 
 
@@ -599,7 +656,18 @@ def _scope_condition(scope: Scope) -> tuple[str, list[Any]]:
         if wanted is not None:
             conditions.append(f"d.{column} = ?")
             values.append(wanted)
+    if scope.at != ANY:
+        conditions.append("(d.visible_from IS NULL OR d.visible_from <= ?)")
+        values.append(_moment(scope.at))
     return " AND ".join(conditions), values
+
+
+def _moment(at: str | None) -> str:
+    """A scope's moment as the catalogue keeps them."""
+    moment = now() if at is None else utc_moment(at)
+    if moment is None:
+        raise QuestionError(f"at is {at!r}; expected {EXPECTED}, or {ANY}")
+    return moment
 
 
 def put_catalogue(path: Path, directory: Path) -> None:
@@ -624,9 +692,9 @@ def _course_id(db: Database, name: str) -> int:
 
 
 def _columns(facts: Mapping[str, str]) -> list[str | int | None]:
-    """Material, week, lecture, date and due as they stand in a document's row."""
+    """Material, week, lecture, date, due, visible_from and language as they stand in a document's row."""
     numbers = [int(facts[key]) if key in facts else None for key in ("week", "lecture")]
-    return [facts.get("material"), *numbers, facts.get("date"), facts.get("due")]
+    return [facts.get("material"), *numbers, *(facts.get(key) for key in ("date", "due", "visible", "language"))]
 
 
 def _delete(db: Database, course_id: int, source: str) -> None:
@@ -648,7 +716,3 @@ def _insert_vectors(db: Database, vectors: Mapping[str, np.ndarray]) -> None:
 
 def _count_up(db: Database) -> None:
     db.execute("UPDATE revision SET number = number + 1")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

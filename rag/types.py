@@ -227,3 +227,5 @@ class Scope:
     week: int | None = None
     lecture: int | None = None
     format: str | None = None
+    at: str | None = None
+    """The moment, as ISO 8601, at which materials must have been visible; None: now; `any`: visible or not, for staff."""

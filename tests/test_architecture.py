@@ -9,6 +9,8 @@ from support import ROOT
 
 ALLOWED = {
     "types": set(),
+    "moments": set(),
+    "language": set(),
     "errors": set(),
     "lane": set(),
     "timing": {"types"},
@@ -22,7 +24,7 @@ ALLOWED = {
     "command_line": set(),
     "files": set(),
     "lock": {"errors"},
-    "store": {"errors", "files", "lock", "migrations", "types"},
+    "store": {"errors", "files", "lock", "migrations", "moments", "types"},
     "wire": {"types"},
     "conversations": {"store", "types", "wire"},
     "vectors": {"errors", "files", "store"},
@@ -42,8 +44,22 @@ ALLOWED = {
     "evaluate": {"errors", "types"},
     "doctor": {"backup", "config", "embed", "errors", "models", "store", "vectors"},
 }  # fmt: skip
-INGEST_MAY_USE = {"types", "errors", "command_line", "config", "models", "store", "vectors", "embed", "text", "timing", "pages"}
-HEAVY = {"torch", "transformers", "sentence_transformers", "faiss"}
+INGEST_MAY_USE = {
+    "types",
+    "errors",
+    "command_line",
+    "config",
+    "models",
+    "store",
+    "vectors",
+    "embed",
+    "text",
+    "timing",
+    "pages",
+    "moments",
+    "language",
+}
+HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "py3langid"}
 
 
 def imports(path: Path, at_run_time_only: bool = False) -> set[str]:

@@ -107,6 +107,7 @@ ERRORS = {
     "empty question": (("rag", "ask", " ", "--course", "optics", "--store", "{store}"), 1, "the question is empty"),
     "enormous question": (("rag", "ask", "x" * 9000, "--course", "optics", "--store", "{store}"), 1, "has 9,000 characters; at most 2,000"),
     "no store": (("rag", "search", "x", "--course", "optics", "--store", "{tmp}/none"), 1, "there is no store in"),
+    "no moment": (("rag", "search", "x", "--course", "optics", "--filter", "at=soon"), 2, "expected a date or time such as 2024-10-01"),
     "unknown filter": (("rag", "search", "x", "--course", "optics", "--filter", "colour=red"), 2, "expected KEY=VALUE"),
     "no command": (("rag",), 2, "usage:"),
     "missing folder": (("ingest", "{tmp}/none", "--store", "{tmp}/s"), 1, "is missing; give the folder"),

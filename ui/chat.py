@@ -171,7 +171,7 @@ def _show_welcome(store: Store, course: Course) -> None:
         "open it to see the very page. When the materials do not say, Lectern says so."
     )
     with st.container(horizontal=True, key="examples"):
-        for number, question in enumerate(example_questions([document.title for document in store.documents(course.name)])):
+        for number, question in enumerate(example_questions([document.title for document in store.documents(course.name, at=None)])):
             st.button(render.label(question), key=f"example-{number}", on_click=state.wait_for_answer, args=(question,))
 
 

@@ -14,7 +14,7 @@ import streamlit as st
 from rag.errors import LecternError, StoreError, UnreadableDocument
 from rag.pages import Box, locate_quote, render_page
 from rag.store import Store
-from rag.types import LocationKind, Passage, Source
+from rag.types import LocationKind, Passage, Scope, Source
 from ui import errors, render, state
 
 QUOTE_CHARACTERS = 260
@@ -74,11 +74,10 @@ def show_opened_source(store: Store, course: str, cited: Sequence[Source]) -> No
 
 
 def find_passage(store: Store, course: str, chunk_id: str) -> Passage | None:
-    """The passage with this id, if the course has it."""
+    """The passage with this id, if the course has it and it is visible now."""
     if not (chunk_id.isascii() and chunk_id.isdigit() and len(chunk_id) < 19):
         return None
-    passage = store.passages([int(chunk_id)]).get(int(chunk_id))
-    return passage if passage is not None and passage.course == course else None
+    return store.passage_in(Scope(course), int(chunk_id))
 
 
 def quote_of(passage: Passage, number: str, cited: Sequence[Source]) -> str:

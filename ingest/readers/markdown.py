@@ -19,7 +19,7 @@ HEADING_CHARACTERS = 2000  # a longer one is a paragraph with a mark too many, a
 _INLINE = MarkdownIt("commonmark")
 _BLOCKS = MarkdownIt("commonmark").disable(["inline"])  # what stands inside paragraphs is not needed, and takes most of the time
 
-FACTS = ("title", "material", "week", "lecture", "date", "due")
+FACTS = ("title", "material", "week", "lecture", "date", "due", "visible", "language")
 
 _FRONT_MATTER = re.compile(r"\s*---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|$)", re.DOTALL)
 _FACT = re.compile(r"(\w+)[ \t]*:[ \t](.*)")

@@ -4,7 +4,7 @@ import pytest
 
 from ingest.facts import CourseFacts, facts_of_file, read_course_facts
 from ingest.readers.code import SOURCE_SUFFIXES
-from rag.errors import CorpusError
+from rag.errors import CorpusError, UnreadableDocument
 
 BY_NAME = {
     "lectures/03-transformer.pdf": {"material": "lecture notes", "week": "3"},
@@ -136,6 +136,37 @@ def test_without_course_toml_the_folder_names_the_course(tmp_path: Path) -> None
     ],
 )
 def test_a_wrong_course_toml_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "course.toml").write_text(text)
+    with pytest.raises(CorpusError, match=message):
+        read_course_facts(tmp_path)
+
+
+def test_moments_and_languages_are_brought_into_one_form(tmp_path: Path) -> None:
+    (tmp_path / "course.toml").write_text(
+        '[course]\nlanguage = "en-US"\n[[material]]\npath = "a.md"\nvisible = 2024-10-01T09:00:00-04:00\nlanguage = "DE"\n'
+    )
+    course = read_course_facts(tmp_path)
+    assert facts_of_file("a.md", course, {"visible": "soon"}) == {"visible": "2024-10-01T13:00:00+00:00", "language": "de"}
+    assert facts_of_file("b.md", course, {"language": "Klingon"}) == {"language": "en"}
+    assert facts_of_file("b.md", course, {"language": "es"}) == {"language": "es"}
+
+
+def test_a_file_that_says_in_unclear_words_when_it_may_be_seen_is_not_taken() -> None:
+    with pytest.raises(UnreadableDocument, match=r"visible 'soon' in its front matter; expected a date or time such as 2024-10-01"):
+        facts_of_file("a.md", CourseFacts("c", "C"), {"visible": "soon"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '[[material]]\npath = "a.md"\nvisible = "soon"\n',
+            "the entry for a.md has visible 'soon'; expected a date or time such as 2024-10-01",
+        ),
+        ('[course]\nlanguage = "German"\n', r"\[course\] has language 'German'; expected a two-letter code"),
+    ],
+)
+def test_a_moment_or_language_that_is_none_is_an_error(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "course.toml").write_text(text)
     with pytest.raises(CorpusError, match=message):
         read_course_facts(tmp_path)

@@ -257,3 +257,18 @@ def test_a_file_that_cannot_be_opened_for_now_keeps_its_document(
     (course_folder / ".away").rename(course_folder / "syllabus.md")
     again = ingest_course(course_folder, store, embedder, config)
     assert (again.set_aside, again.files["changed"], again.embedded) == ([], 1, 0)
+
+
+def test_a_document_has_the_language_it_says_else_the_one_it_is_in(
+    course_folder: Path, store: Store, embedder: HashingEmbedder, config: Config
+) -> None:
+    german = "Die Linse bricht das Licht, und der Brennpunkt liegt hinter ihr, wenn die Strahlen parallel zur Achse einfallen. " * 3
+    (course_folder / "linsen.md").write_text(german)
+    (course_folder / "lentes.md").write_text(f"---\nlanguage: es\n---\n\n{german}")
+    ingest_course(course_folder, store, embedder, config)
+    assert {document.source: document.language for document in store.documents("optics")} == {
+        "lentes.md": "es",
+        "linsen.md": "de",
+        "notes/week02-lenses.md": None,  # too short to be sure
+        "syllabus.md": None,
+    }

@@ -270,3 +270,11 @@ def test_what_was_deleted_is_forgotten_once_no_reader_holds_the_log(optics: Stor
     assert writer.forget_deleted()
     assert all(b"uetzalcoatl" not in path.read_bytes() for path in optics.directory.iterdir())
     assert writer.forget_deleted(), "nothing is left to be done"
+
+
+def test_languages_of_a_scope_the_commonest_first(optics: Store) -> None:
+    for source, language in (("en/a.md", "en"), ("de/a.md", "de"), ("de/b.md", "de"), ("x.md", None)):
+        optics.save_document("optics", document(source, source, facts={"language": language} if language else {}))
+    assert optics.languages(all_of()) == ["de", "en"]
+    assert optics.languages(all_of(path="en")) == ["en"]
+    assert optics.languages(all_of(path="x.md")) == []
