@@ -43,9 +43,9 @@ def chunk_document(document: Document, count_tokens: CountTokens, max_tokens: in
     for section in document.sections:
         context = _context(document.title, section.location)
         units = _units(section.text, count_tokens, max_tokens)
-        for start, end in _pack(units, max_tokens):
+        for start, end, tokens in _pack(units, max_tokens):
             location = _location_of_span(section, start, end)
-            chunks.append(Chunk(section.text[start:end], offset + start, offset + end, location, context))
+            chunks.append(Chunk(section.text[start:end], offset + start, offset + end, location, context, tokens))
         offset += len(section.text) + len(Document.SEPARATOR)
     return chunks
 
@@ -96,8 +96,8 @@ def _split_words(text: str, span: tuple[int, int]) -> Iterator[tuple[int, int]]:
         yield word.span()
 
 
-def _pack(units: Sequence[_Unit], max_tokens: int) -> Iterator[tuple[int, int]]:
-    """Spans of consecutive units within the budget; a chunk that is more than half full prefers to end with its paragraph."""
+def _pack(units: Sequence[_Unit], max_tokens: int) -> Iterator[tuple[int, int, int]]:
+    """Spans of consecutive units within the budget, and their tokens; one more than half full prefers to end with its paragraph."""
     first = 0
     while first < len(units):
         last, tokens, paragraph_end = first, units[first].tokens, None
@@ -108,5 +108,5 @@ def _pack(units: Sequence[_Unit], max_tokens: int) -> Iterator[tuple[int, int]]:
                 paragraph_end = last - 1
         if last + 1 < len(units) and not units[last + 1].opens and paragraph_end is not None:
             last = paragraph_end
-        yield units[first].start, units[last].end
+        yield units[first].start, units[last].end, sum(unit.tokens for unit in units[first : last + 1])
         first = last + 1

@@ -33,8 +33,8 @@ class Config:
 
     embedder: str = BUNDLED
     """`bundled`, a folder, or a sentence-transformers hub id."""
-    chunk_tokens: int = 200
-    """Longest passage in word pieces of the embedder, its titles and headings not counted."""
+    chunk_tokens: int = 150
+    """Longest chunk, the piece that is searched, in word pieces of the embedder; its titles and headings not counted."""
 
     hits: int = 10
     """Passages a search returns."""
@@ -42,8 +42,18 @@ class Config:
     """Passages each leg brings to the fusion."""
     dense_weight: float = 0.4
     """Share of the similarity in the fused score; the rest is BM25's."""
+    foreign_dense_weight: float = 0.2
+    """The same for questions in a language that the embedder was not made for."""
+    phrase_weight: float = 0.5
+    """What two words of the question side by side count in BM25; a word counts 1."""
+    passage_tokens: int = 400
+    """A found chunk grows over its neighbours up to so many word pieces, within its page, slide, cell or section; 0 leaves it as it is."""
+    hits_per_document: int = 3
+    """At most so many passages of one document where a question is broad (an overview, a comparison); 0 for any number."""
     reranker: str = NONE
     """`none`, a folder, or a hub id of a CrossEncoder."""
+    rerank_candidates: int = 30
+    """Chunks that the reranker reads."""
 
     generator: str = BUNDLED
     """`bundled`, a folder, a hub id of a causal LM, or `none` for extractive answers only."""
@@ -81,6 +91,11 @@ class Config:
     def __post_init__(self) -> None:
         for name, low, high in (
             ("dense_weight", 0.0, 1.0),
+            ("foreign_dense_weight", 0.0, 1.0),
+            ("phrase_weight", 0.0, 10.0),
+            ("passage_tokens", 0, 100_000),
+            ("hits_per_document", 0, 1000),
+            ("rerank_candidates", 1, 1000),
             ("confidence_floor", 0.0, 1.0),
             ("top_p", 0.0, 1.0),
             ("temperature", 0.0, 10.0),

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rag.embed import Embedder
+from rag.lexical import any_word
 from rag.store import Store
 from rag.text import content_words, sentence_spans, stem, stems, words
 from rag.types import Hit
@@ -55,7 +56,8 @@ class Evidence:
 def word_weights(question: str, store: Store) -> dict[str, float]:
     """How much each content word (its stem) of the question tells: its inverse document frequency in the store."""
     chunks = store.count_chunks()
-    return {stem(word): math.log1p(chunks / (1 + store.count_chunks_with(word))) for word in dict.fromkeys(content_words(question))}
+    found = {stem(word): store.count_chunks_with(any_word(word, None)) for word in dict.fromkeys(content_words(question))}
+    return {word: math.log1p(chunks / (1 + count)) for word, count in found.items()}
 
 
 def select_evidence(query: np.ndarray, hits: Sequence[Hit], weights: Mapping[str, float], embedder: Embedder) -> list[Evidence]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from sqlite_utils import Database, Migrations
 
+from rag.lexical import indexed_text
+
 MIGRATIONS = Migrations("lectern")
 KNOWN: set[str] = set()
 
@@ -129,3 +131,26 @@ def m004_visibility(db: Database) -> None:
         CREATE INDEX documents_visible ON documents (course_id, visible_from) WHERE visible_from IS NOT NULL
         """,
     )
+
+
+@_step
+def m005_terms(db: Database) -> None:
+    """The text index holds the terms themselves (`rag.lexical`), which FTS5's own tokenizer knows for English alone."""
+    _run(
+        db,
+        """
+        ALTER TABLE chunks ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0;
+
+        UPDATE chunks SET tokens = (length(text) + 3) / 4;
+
+        DROP TABLE chunks_fts;
+
+        CREATE VIRTUAL TABLE chunks_fts USING fts5 (context, text, tokenize = 'unicode61 remove_diacritics 0')
+        """,
+    )
+    rows = db.execute("SELECT c.id, c.context, c.text, d.language FROM chunks c JOIN documents d ON d.id = c.document_id")
+    for chunk_id, context, text, language in rows:
+        db.execute(
+            "INSERT INTO chunks_fts (rowid, context, text) VALUES (?, ?, ?)",
+            [chunk_id, indexed_text(context, language), indexed_text(text, language)],
+        )

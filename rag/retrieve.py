@@ -11,21 +11,20 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
-from langchain_core.documents import Document
-from langchain_core.retrievers import BaseRetriever
-from pydantic import ConfigDict, PrivateAttr
 
+from rag.compose import compose, is_broad
 from rag.config import NONE, Config
 from rag.embed import Embedder, SentenceTransformerEmbedder
 from rag.errors import QuestionError
 from rag.lane import COMPUTE_LANE
+from rag.language import question_language
+from rag.lexical import any_phrase, any_word
 from rag.models import load_reranker
 from rag.store import Store
-from rag.text import content_words
 from rag.timing import Stopwatch
 from rag.types import Hit, Passage, Scope
 from rag.understand import numbered_parts
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("lectern")
 
+_ENGLISH_ONLY = re.compile(r"\ball-(?:MiniLM|mpnet)|-en(?:-|$)", re.IGNORECASE)
+"""Names of embedders that were made for English alone; of others all languages are expected."""
 OTHER_PART_PENALTY = 0.6
 """Factor on the score of a passage about another assignment, lab or lecture than the one asked for."""
 
@@ -82,22 +83,40 @@ class Searcher:
         self.store.require_course(scope.course)
         scope = self.store.settle(scope)
         limit, candidates = limit or self.config.hits, max(self.config.candidates, limit or 0)
+        with watch.stage("understand"):
+            language = question_language(question, self.store.languages(scope))
         if query is None:
             with watch.stage("embed"):
                 query = self.embedder.embed_query(question)
+        dense, lexical = self.legs(question, language, query, scope, candidates, watch)
+        with watch.stage("fuse"):
+            fused = fuse(dense, lexical, self._dense_weight(language))[:candidates]
+            ranked = self._ranked(question, fused, dense, lexical)
+        if self._reranker is not None:
+            with watch.stage("rerank"):
+                ranked = _rerank(question, ranked[: max(limit, self.config.rerank_candidates)], self._reranker)
+        with watch.stage("compose"):
+            per_document = self.config.hits_per_document if is_broad(question) else 0
+            return compose(ranked, limit, self.config.passage_tokens, self.store.span_text, per_document or None)
+
+    def legs(
+        self, question: str, language: str | None, query: np.ndarray, scope: Scope, limit: int, watch: Stopwatch
+    ) -> tuple[dict[int, float], dict[int, float]]:
+        """What each leg brings to the fusion: similarities and BM25 scores by chunk id, best first."""
         with watch.stage("dense"):
             self.store.require_embedder(self.embedder.stamp)  # a rebuild with another embedder may have happened since
             snapshot = self._snapshots.current()
-            dense = search(snapshot, query, candidates, self._chunk_ids(scope, snapshot.generation.revision))
+            dense = dict(search(snapshot, query, limit, self._chunk_ids(scope, snapshot.generation.revision)))
         with watch.stage("lexical"):
-            lexical = self.store.search_text(match_expression(question), scope, candidates)
-        with watch.stage("fuse"):
-            fused = fuse(dict(dense), dict(lexical), self.config.dense_weight)
-            hits = self._hits(question, fused[:candidates], dict(dense), dict(lexical))
-        if self._reranker is not None:
-            with watch.stage("rerank"):
-                hits = _rerank(question, hits, self._reranker)
-        return hits[:limit]
+            found = dict(self.store.search_text(any_word(question, language), scope, limit))
+            if self.config.phrase_weight:
+                for chunk_id, bm25 in self.store.search_text(any_phrase(question, language), scope, limit):
+                    found[chunk_id] = found.get(chunk_id, 0.0) + self.config.phrase_weight * bm25
+        return dense, found
+
+    def _dense_weight(self, language: str | None) -> float:
+        is_foreign = language not in (None, "en") and _ENGLISH_ONLY.search(self.embedder.identity[0])
+        return self.config.foreign_dense_weight if is_foreign else self.config.dense_weight
 
     def _chunk_ids(self, scope: Scope, revision: int) -> np.ndarray:
         with self._lock:
@@ -108,7 +127,9 @@ class Searcher:
                 self._scopes = {key: value for key, value in self._scopes.items() if value[0] == revision} | {scope: known}
         return known[1]
 
-    def _hits(self, question: str, fused: Sequence[tuple[int, float]], dense: dict[int, float], lexical: dict[int, float]) -> list[Hit]:
+    def _ranked(
+        self, question: str, fused: Sequence[tuple[int, float]], dense: Mapping[int, float], lexical: Mapping[int, float]
+    ) -> list[Hit]:
         passages = self.store.passages([chunk_id for chunk_id, _ in fused])
         asked = numbered_parts(question)
         scored = [
@@ -148,16 +169,7 @@ def check_question(question: str, longest: int) -> str:
     return question
 
 
-def match_expression(question: str) -> str:
-    """An FTS5 expression that any content word of the question matches. Quoting keeps operators in a question from acting.
-
-    Words stand in it folded and as they are written: the index folds Latin accents alone, not `CO₂` or other scripts.
-    """
-    written = [word for word in re.findall(r"\w+", question.lower()) if not word.isascii()]
-    return " OR ".join(f'"{word}"' for word in dict.fromkeys([*content_words(question), *written])) or '""'
-
-
-def fuse(dense: dict[int, float], lexical: dict[int, float], dense_weight: float) -> list[tuple[int, float]]:
+def fuse(dense: Mapping[int, float], lexical: Mapping[int, float], dense_weight: float) -> list[tuple[int, float]]:
     """Convex combination of both legs: `(chunk id, score 0…1)`, best first; ties in the order of ids.
 
     Similarities are scaled from the weakest candidate to the best, BM25 from 0 to the best. Who is missing in a leg has 0 there.
@@ -178,52 +190,4 @@ def _rerank(question: str, hits: list[Hit], reranker: CrossEncoder) -> list[Hit]
     with COMPUTE_LANE:
         logits = reranker.predict([(question, hit.passage.chunk.text) for hit in hits], show_progress_bar=False) if hits else []
     scored = sorted(zip(hits, logits, strict=True), key=lambda pair: -float(pair[1]))
-    return [Hit(hit.passage, rank, float(score), hit.similarity, hit.bm25) for rank, (hit, score) in enumerate(scored, start=1)]
-
-
-class CourseRetriever(BaseRetriever):
-    """One course as a LangChain retriever.
-
-    The metadata of each document: `source`, `location` (a dict), `title`, `chunk_id`, `score`, `similarity`, `bm25`, `rank`.
-
-    Args:
-        course: the course's name in the store.
-        config: the settings; by default those of `Config.load()`.
-        k: passages to return.
-        path, material, week, lecture, format, at: narrow the search, as `--filter` does.
-    """
-
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    course: str
-    config: Config | None = None
-    k: int = 5
-    path: str | None = None
-    material: str | None = None
-    week: int | None = None
-    lecture: int | None = None
-    format: str | None = None
-    at: str | None = None
-    _searcher: Searcher = PrivateAttr()
-
-    def model_post_init(self, context: Any) -> None:
-        self._searcher = Searcher.from_config(self.config or Config.load())
-
-    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        scope = Scope(self.course, self.path, self.material, self.week, self.lecture, self.format, self.at)
-        return [_as_langchain(hit) for hit in self._searcher.search(query, scope, self.k)]
-
-
-def _as_langchain(hit: Hit) -> Document:
-    passage = hit.passage
-    metadata = {
-        "source": passage.source,
-        "location": passage.chunk.location.to_json(),
-        "title": passage.title,
-        "chunk_id": passage.chunk_id,
-        "score": hit.score,
-        "similarity": hit.similarity,
-        "bm25": hit.bm25,
-        "rank": hit.rank,
-    }
-    return Document(page_content=passage.chunk.text, metadata=metadata)
+    return [replace(hit, rank=rank, score=float(score)) for rank, (hit, score) in enumerate(scored, start=1)]

@@ -24,6 +24,7 @@ from sqlite_utils import Database
 from rag import lock
 from rag.errors import DiskFull, QuestionError, StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
 from rag.files import put_in_place
+from rag.lexical import indexed_text
 from rag.migrations import KNOWN, MIGRATIONS
 from rag.moments import ANY, EARLIEST, EXPECTED, now, utc_moment
 from rag.types import Chunk, Location, Passage, Scope
@@ -406,16 +407,19 @@ class Store:
                 ],
             ).lastrowid
             for ordinal, (chunk, key) in enumerate(zip(document.chunks, document.vector_keys, strict=True)):
+                location = json.dumps(chunk.location.to_json())
                 inserted = db.execute(
-                    """INSERT INTO chunks (document_id, ordinal, start, "end", location, context, text, vector_id)
-                    SELECT ?, ?, ?, ?, ?, ?, ?, id FROM vectors WHERE key = ?""",
-                    [document_id, ordinal, chunk.start, chunk.end, json.dumps(chunk.location.to_json()), chunk.context, chunk.text, key],
+                    """INSERT INTO chunks (document_id, ordinal, start, "end", location, context, text, tokens, vector_id)
+                    SELECT ?, ?, ?, ?, ?, ?, ?, ?, id FROM vectors WHERE key = ?""",
+                    [document_id, ordinal, chunk.start, chunk.end, location, chunk.context, chunk.text, chunk.tokens, key],
                 )
                 if inserted.rowcount != 1:
                     raise StoreError(f"chunk {ordinal} of {document.source} has no vector; nothing of the document was saved")
-            db.execute(
-                "INSERT INTO chunks_fts (rowid, context, text) SELECT id, context, text FROM chunks WHERE document_id = ?", [document_id]
-            )
+                language = document.facts.get("language")
+                db.execute(
+                    "INSERT INTO chunks_fts (rowid, context, text) VALUES (?, ?, ?)",
+                    [inserted.lastrowid, indexed_text(chunk.context, language), indexed_text(chunk.text, language)],
+                )
             _count_up(db)
 
     def save_set_aside(self, course: str, file: SetAside, keep_document: bool = False) -> None:
@@ -500,6 +504,14 @@ class Store:
         )
         return [_passage(row) for row in rows]
 
+    def span_text(self, chunk_id: int, start: int, end: int) -> str:
+        """The text of a chunk's document from `start` to `end`; empty when the chunk has been deleted meanwhile."""
+        rows = self.db.execute(
+            "SELECT substr(d.text, ? + 1, ?) FROM documents d JOIN chunks c ON c.document_id = d.id WHERE c.id = ?",
+            [start, end - start, chunk_id],
+        )
+        return next((row[0] for row in rows), "")
+
     def chunk_ids(self, scope: Scope) -> np.ndarray:
         """The ids of all chunks in a scope, `(n,) int64`, ascending."""
         condition, values = _scope_condition(scope)
@@ -527,9 +539,9 @@ class Store:
     def count_chunks(self) -> int:
         return next(iter(self.db.execute("SELECT count(*) FROM chunks")))[0]
 
-    def count_chunks_with(self, word: str, at_most: int = 20_000) -> int:
-        """How many chunks of the store hold a word (in any of its forms); counting ends at `at_most`."""
-        rows = self.db.execute("SELECT count(*) FROM (SELECT 1 FROM chunks_fts WHERE chunks_fts MATCH ? LIMIT ?)", [f'"{word}"', at_most])
+    def count_chunks_with(self, match: str, at_most: int = 20_000) -> int:
+        """How many chunks of the store an FTS5 expression matches; counting ends at `at_most`."""
+        rows = self.db.execute("SELECT count(*) FROM (SELECT 1 FROM chunks_fts WHERE chunks_fts MATCH ? LIMIT ?)", [match, at_most])
         return next(iter(rows))[0]
 
     # --- vectors and their snapshots
@@ -634,13 +646,13 @@ _RENAME_QUOTES = """UPDATE messages SET answer = json_set(answer, '$.sources', (
     WHERE conversation_id IN (SELECT id FROM conversations WHERE course = ?) AND answer IS NOT NULL
     AND EXISTS (SELECT 1 FROM json_each(answer, '$.sources') AS cited WHERE json_extract(cited.value, '$.source') = ?)"""
 
-_PASSAGE = """SELECT c.id, courses.name AS course, d.source, d.title, c.start, c."end", c.location, c.context, c.text
+_PASSAGE = """SELECT c.id, courses.name AS course, d.source, d.title, c.start, c."end", c.location, c.context, c.text, c.tokens, c.ordinal
     FROM chunks c JOIN documents d ON d.id = c.document_id JOIN courses ON courses.id = d.course_id"""
 
 
 def _passage(row: Mapping[str, Any]) -> Passage:
-    chunk = Chunk(row["text"], row["start"], row["end"], Location.from_json(json.loads(row["location"])), row["context"])
-    return Passage(row["id"], row["course"], row["source"], row["title"], chunk)
+    chunk = Chunk(row["text"], row["start"], row["end"], Location.from_json(json.loads(row["location"])), row["context"], row["tokens"])
+    return Passage(row["id"], row["course"], row["source"], row["title"], chunk, row["ordinal"])
 
 
 def _scope_condition(scope: Scope) -> tuple[str, list[Any]]:
@@ -699,8 +711,8 @@ def _columns(facts: Mapping[str, str]) -> list[str | int | None]:
 
 def _delete(db: Database, course_id: int, source: str) -> None:
     db.execute(
-        """INSERT INTO chunks_fts (chunks_fts, rowid, context, text) SELECT 'delete', c.id, c.context, c.text
-        FROM chunks c JOIN documents d ON d.id = c.document_id WHERE course_id = ? AND source = ?""",
+        """DELETE FROM chunks_fts WHERE rowid IN (
+            SELECT c.id FROM chunks c JOIN documents d ON d.id = c.document_id WHERE course_id = ? AND source = ?)""",
         [course_id, source],
     )
     deleted = db.execute("DELETE FROM documents WHERE course_id = ? AND source = ?", [course_id, source]).rowcount

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import snowballstemmer
 
@@ -31,6 +31,15 @@ STOPWORDS = frozenset(
     while who whom why will with would you your yours please tell explain give mean means does many much""".split()
 )
 
+_STEMMERS = {
+    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish",
+    "et": "estonian", "eo": "esperanto", "eu": "basque", "fa": "persian", "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi",
+    "hu": "hungarian", "hy": "armenian", "id": "indonesian", "it": "italian", "lt": "lithuanian", "ne": "nepali", "nl": "dutch",
+    "no": "norwegian", "pl": "polish", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "sv": "swedish",
+    "ta": "tamil", "tr": "turkish", "yi": "yiddish",
+}  # fmt: skip
+"""Snowball's, by language."""
+
 
 def fold(text: str) -> str:
     """Lower case without accents and compatibility forms, so that `naïve` and `naive` are the same word."""
@@ -50,9 +59,13 @@ def content_words(text: str) -> list[str]:
 
 
 @lru_cache(maxsize=65536)
-def stem(word: str) -> str:
-    """The word without its ending: `batches` and `batching` become one."""
-    return _stemmer().stemWord(word)
+def stem(word: str, language: str | None = None) -> str:
+    """The word without its ending: `batches` and `batching` become one.
+
+    Args:
+        language: ISO 639-1; English where it is None or there is no stemmer for it.
+    """
+    return fold(_stemmer(language if language in _STEMMERS else "en").stemWord(word))
 
 
 def stems(text: str) -> frozenset[str]:
@@ -65,9 +78,9 @@ def content_stems(text: str) -> frozenset[str]:
     return frozenset(stem(word) for word in content_words(text))
 
 
-@lru_cache(maxsize=1)
-def _stemmer() -> snowballstemmer.stemmer:
-    return snowballstemmer.stemmer("english")
+@cache
+def _stemmer(language: str) -> snowballstemmer.stemmer:
+    return snowballstemmer.stemmer(_STEMMERS[language])
 
 
 def sentence_spans(text: str) -> Iterator[tuple[int, int]]:

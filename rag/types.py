@@ -120,17 +120,24 @@ class Chunk:
     end: int
     location: Location
     context: str = ""
+    tokens: int = 0
+    """Word pieces of `text`, for the embedder it was cut for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A stored chunk with the document it stands in."""
+    """A stored chunk with the document it stands in; `ordinal` counts the document's chunks from 0.
+
+    A passage found for a question may have grown over neighbours: its chunk then spans them all, and id and ordinal are those of the one
+    that was found.
+    """
 
     chunk_id: int
     course: str
     source: str
     title: str
     chunk: Chunk
+    ordinal: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +152,8 @@ class Hit:
     score: float
     similarity: float | None = None
     bm25: float | None = None
+    duplicates: tuple[Passage, ...] = ()
+    """Passages of other places that say the same in nearly the same words."""
 
 
 class Support(StrEnum):

@@ -23,6 +23,7 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
         "similarity": hit.similarity,
         "bm25": hit.bm25,
         "score": hit.score,
+        "duplicates": [{"source": same.source, "location": same.chunk.location.to_json()} for same in hit.duplicates],
     }
 
 
@@ -77,11 +78,15 @@ def _source_to_json(source: Source) -> dict[str, Any]:
         "context": chunk.context,
         "start": chunk.start,
         "end": chunk.end,
+        "tokens": chunk.tokens,
+        "ordinal": passage.ordinal,
         "quote": source.quote,
         "text": chunk.text,
     }
 
 
 def _source_from_json(value: Mapping[str, Any]) -> Source:
-    chunk = Chunk(value["text"], value["start"], value["end"], Location.from_json(value["location"]), value["context"])
-    return Source(value["n"], Passage(value["chunk_id"], value["course"], value["source"], value["title"], chunk), value["quote"])
+    location = Location.from_json(value["location"])
+    chunk = Chunk(value["text"], value["start"], value["end"], location, value["context"], value.get("tokens", 0))
+    passage = Passage(value["chunk_id"], value["course"], value["source"], value["title"], chunk, value.get("ordinal", 0))
+    return Source(value["n"], passage, value["quote"])

@@ -9,6 +9,7 @@ import numpy as np
 
 from ingest.chunk import embedded_text
 from rag.backup import check_catalogue
+from rag.lexical import indexed_text
 from rag.store import CATALOGUE, Store
 from rag.types import Scope
 from rag.vectors import load_snapshot, search
@@ -57,8 +58,14 @@ def _words(text: str) -> list[str]:
 def _catalogue_faults(store: Store) -> list[str]:
     problem = check_catalogue(store.directory / CATALOGUE)
     faults = [problem] if problem else []
-    store.db.execute("INSERT INTO chunks_fts (chunks_fts, rank) VALUES ('integrity-check', 1)")  # raises when index and chunks disagree
+    store.db.execute("INSERT INTO chunks_fts (chunks_fts) VALUES ('integrity-check')")  # raises when the index is not that of its texts
     store.db.rollback()
+    stored = store.db.execute(
+        "SELECT c.id, c.context, c.text, d.language FROM chunks c JOIN documents d ON d.id = c.document_id ORDER BY c.id"
+    )
+    expected = [(chunk_id, indexed_text(context, language), indexed_text(text, language)) for chunk_id, context, text, language in stored]
+    if expected != store.db.execute("SELECT rowid, context, text FROM chunks_fts ORDER BY rowid").fetchall():
+        faults.append("the text index does not hold the chunks")
     counted = {
         "documents without chunks": "SELECT count(*) FROM documents d WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE document_id = d.id)",
         "orphaned chunks": "SELECT count(*) FROM chunks WHERE document_id NOT IN (SELECT id FROM documents)",

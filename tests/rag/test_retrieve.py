@@ -9,7 +9,7 @@ from ingest.pipeline import ingest_course
 from rag.answer import Engine
 from rag.config import Config
 from rag.errors import QuestionError, UnknownCourse
-from rag.retrieve import Searcher, check_question, fuse, match_expression, speaks_of_another_part
+from rag.retrieve import Searcher, check_question, fuse, speaks_of_another_part
 from rag.store import Store
 from rag.types import Chunk, Location, LocationKind, Passage, Scope
 from support import HashingEmbedder
@@ -37,15 +37,6 @@ def test_fusion_is_a_ranking_of_exactly_what_was_found(dense: dict[int, float], 
     scores = [score for _, score in fused]
     assert scores == sorted(scores, reverse=True)
     assert all(-1e-9 <= score <= 1 + 1e-9 for score in scores)
-
-
-def test_match_expression_quotes_so_that_operators_do_not_act() -> None:
-    assert match_expression('late OR "NEAR(x)" * policy') == '"late" OR "near" OR "x" OR "policy"'
-    assert match_expression("???") == '""'
-
-
-def test_words_that_fold_differently_from_the_index_stand_in_both_forms() -> None:
-    assert match_expression("CO₂ Ελλάδα") == '"co2" OR "ελλαδα" OR "co₂" OR "ελλάδα"'
 
 
 def test_questions_are_checked() -> None:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rag.errors import DiskFull, StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
+from rag.lexical import any_word
 from rag.store import EmbedderStamp, NewDocument, SetAside, Store
 from rag.types import Chunk, Location, LocationKind, Scope
 
@@ -64,8 +65,8 @@ def test_saving_again_replaces_and_ids_are_never_used_again(optics: Store) -> No
     optics.save_document("optics", document("a.pdf", "old words"))
     old = optics.chunk_ids(all_of())
     optics.save_document("optics", document("a.pdf", "new words", sha256="b"))
-    assert optics.search_text('"old"', all_of(), 5) == []
-    assert len(optics.search_text('"new"', all_of(), 5)) == 1
+    assert optics.search_text(any_word("old", None), all_of(), 5) == []
+    assert len(optics.search_text(any_word("new", None), all_of(), 5)) == 1
     assert not set(optics.chunk_ids(all_of())) & set(old)
 
 
@@ -89,7 +90,7 @@ def test_a_document_without_all_its_vectors_is_not_saved_at_all(optics: Store) -
     with pytest.raises(StoreError, match=r"chunk 1 of a\.pdf has no vector"):
         optics.save_document("optics", broken)
     assert optics.document_text("optics", "a.pdf") == "kept"
-    assert len(optics.search_text('"kept"', all_of(), 5)) == 1
+    assert len(optics.search_text(any_word("kept", None), all_of(), 5)) == 1
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_a_scope_narrows_both_searches_alike(optics: Store, narrowed: dict[str, 
     optics.save_document("optics", document("c.md", "lens c", facts={"material": "slides"}))
     scope = all_of(**narrowed)
     by_ids = optics.passages(optics.chunk_ids(scope).tolist()).values()
-    by_text = optics.passages([chunk_id for chunk_id, _ in optics.search_text('"lens"', scope, 10)]).values()
+    by_text = optics.passages([chunk_id for chunk_id, _ in optics.search_text(any_word("lens", None), scope, 10)]).values()
     assert {passage.source for passage in by_ids} == found == {passage.source for passage in by_text}
 
 
@@ -119,7 +120,7 @@ def test_courses_do_not_see_each_other(optics: Store, tmp_path: Path) -> None:
     optics.save_course("waves", "Waves", tmp_path)
     optics.save_document("optics", document("a.pdf", "lens"))
     optics.save_document("waves", document("a.pdf", "lens"))
-    assert len(optics.search_text('"lens"', all_of("waves"), 5)) == 1
+    assert len(optics.search_text(any_word("lens", None), all_of("waves"), 5)) == 1
     assert set(optics.chunk_ids(all_of("waves"))).isdisjoint(optics.chunk_ids(all_of("optics")))
 
 
@@ -127,7 +128,7 @@ def test_bm25_is_higher_for_the_better_match(optics: Store) -> None:
     optics.save_document(
         "optics", document("a.pdf", "lens lens lens", "lens and many other words about light and glass and mirrors", "nothing")
     )
-    (first, high), (second, low) = optics.search_text('"lens"', all_of(), 5)
+    (first, high), (second, low) = optics.search_text(any_word("lens", None), all_of(), 5)
     assert high > low > 0
     assert first < second
 

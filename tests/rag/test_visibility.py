@@ -10,9 +10,10 @@ from rag import conversations
 from rag.answer import Engine, answer
 from rag.config import NONE, Config
 from rag.conversations import HIDDEN
+from rag.course_retriever import CourseRetriever
 from rag.errors import QuestionError, StoreError
 from rag.moments import ANY, EARLIEST
-from rag.retrieve import CourseRetriever, Searcher
+from rag.retrieve import Searcher
 from rag.store import Store
 from rag.types import Scope
 from support import HashingEmbedder
