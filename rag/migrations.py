@@ -115,3 +115,8 @@ def m002_more_about_files(db: Database) -> None:
         ALTER TABLE revision ADD COLUMN to_forget INTEGER NOT NULL DEFAULT 0
         """,
     )
+
+
+@_step
+def m003_measured_recall(db: Database) -> None:
+    _run(db, "ALTER TABLE generations ADD COLUMN recall REAL")

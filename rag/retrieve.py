@@ -24,12 +24,13 @@ from rag.embed import Embedder, SentenceTransformerEmbedder
 from rag.errors import QuestionError
 from rag.lane import COMPUTE_LANE
 from rag.models import load_reranker
+from rag.snapshots import Snapshot, SnapshotHolder, search
 from rag.store import Store
 from rag.text import content_words
 from rag.timing import Stopwatch
 from rag.types import Hit, Passage, Scope
 from rag.understand import numbered_parts
-from rag.vectors import SnapshotHolder, search
+from rag.vectors import ChunkSet
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("lectern")
 
+MOST_SCOPES = 64
+"""Whose chunks are remembered: 125 KB each for a million chunks, and half a second to read them again."""
 OTHER_PART_PENALTY = 0.6
 """Factor on the score of a passage about another assignment, lab or lecture than the one asked for."""
 
@@ -56,9 +59,9 @@ class Searcher:
         self.store = store
         self.embedder = embedder
         self.config = config
-        self._snapshots = SnapshotHolder(store, notify)
+        self._snapshots = SnapshotHolder(store, notify, self._prepare, use_gpu=config.device != "cpu")
         self._reranker: CrossEncoder | None = load_reranker(config.reranker, config) if config.reranker != NONE else None
-        self._scopes: dict[Scope, tuple[int, np.ndarray]] = {}
+        self._scopes: dict[tuple[Scope, int], ChunkSet] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -87,7 +90,7 @@ class Searcher:
         with watch.stage("dense"):
             self.store.require_embedder(self.embedder.stamp)  # a rebuild with another embedder may have happened since
             snapshot = self._snapshots.current()
-            dense = search(snapshot, query, candidates, self._chunk_ids(scope, snapshot.generation.revision))
+            dense = search(snapshot, query, candidates, self._chunks(scope, snapshot.generation.revision))
         with watch.stage("lexical"):
             lexical = self.store.search_text(match_expression(question), scope, candidates)
         with watch.stage("fuse"):
@@ -98,14 +101,27 @@ class Searcher:
                 hits = _rerank(question, hits, self._reranker)
         return hits[:limit]
 
-    def _chunk_ids(self, scope: Scope, revision: int) -> np.ndarray:
+    def _chunks(self, scope: Scope, revision: int) -> ChunkSet:
+        """The chunks of a scope, read once for each revision of a snapshot."""
         with self._lock:
-            known = self._scopes.get(scope)
-        if known is None or known[0] != revision:
-            known = revision, self.store.chunk_ids(scope)
+            known = self._scopes.get((scope, revision))
+        if known is None:
+            before = self.store.revision()
+            ids = self.store.chunk_ids(scope)
+            known = ChunkSet(ids, before if self.store.revision() == before else None)
             with self._lock:
-                self._scopes = {key: value for key, value in self._scopes.items() if value[0] == revision} | {scope: known}
-        return known[1]
+                self._scopes = dict([*self._scopes.items(), ((scope, revision), known)][-MOST_SCOPES:])
+        return known
+
+    def _prepare(self, snapshot: Snapshot) -> None:
+        """Reads the chunks of the scopes in use for a newer snapshot, so that no search waits for that; those of older ones go."""
+        revision = snapshot.generation.revision
+        with self._lock:
+            newest = max((known for _, known in self._scopes), default=revision)
+            self._scopes = {key: chunks for key, chunks in self._scopes.items() if key[1] in (newest, revision)}
+            scopes = [scope for scope, _ in self._scopes]
+        for scope in scopes:
+            self._chunks(scope, revision)
 
     def _hits(self, question: str, fused: Sequence[tuple[int, float]], dense: dict[int, float], lexical: dict[int, float]) -> list[Hit]:
         passages = self.store.passages([chunk_id for chunk_id, _ in fused])

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,8 @@ class Generation:
     chunks: int
     kind: str
     revision: int
+    recall: float | None = None
+    """Recall@10 against exact search, measured when it was made; None where nothing is missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -541,16 +543,25 @@ class Store:
         self.db.execute("BEGIN")
         try:
             revision = self.revision()
-            rows = list(self.db.execute("SELECT c.id, v.embedding FROM chunks c JOIN vectors v ON v.id = c.vector_id ORDER BY c.id"))
+            (count,) = self.db.execute("SELECT count(*) FROM chunks").fetchone()
+            ids, matrix = np.empty(count, np.int64), np.empty((count, dimension), np.float16)
+            cursor = self.db.execute("SELECT c.id, v.embedding FROM chunks c JOIN vectors v ON v.id = c.vector_id ORDER BY c.id")
+            first = 0
+            while rows := cursor.fetchmany(4096):  # a list of all of them would take three times the memory of the array
+                ids[first : first + len(rows)] = [row[0] for row in rows]
+                matrix[first : first + len(rows)] = np.frombuffer(b"".join(row[1] for row in rows), np.float16).reshape(
+                    len(rows), dimension
+                )
+                first += len(rows)
         finally:
             self.db.rollback()
-        ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-        matrix = np.frombuffer(b"".join(row[1] for row in rows), np.float16).reshape(len(rows), dimension)
         return ids, matrix, revision
 
     def generation(self) -> Generation | None:
         """The current snapshot; None before the first."""
-        for row in self.db.query("SELECT number, file, sha256, chunks, kind, revision FROM generations ORDER BY number DESC LIMIT 1"):
+        for row in self.db.query(
+            "SELECT number, file, sha256, chunks, kind, revision, recall FROM generations ORDER BY number DESC LIMIT 1"
+        ):
             return Generation(**row)
         return None
 
@@ -561,8 +572,9 @@ class Store:
     def save_generation(self, generation: Generation) -> None:
         with self.transaction() as db:
             db.execute(
-                "INSERT INTO generations (number, file, sha256, chunks, kind, revision, published_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [generation.number, generation.file, generation.sha256, generation.chunks, generation.kind, generation.revision, _now()],
+                """INSERT INTO generations (number, file, sha256, chunks, kind, revision, recall, published_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
+                [*astuple(generation), _now()],
             )
 
 

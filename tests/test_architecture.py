@@ -25,14 +25,18 @@ ALLOWED = {
     "store": {"errors", "files", "lock", "migrations", "types"},
     "wire": {"types"},
     "conversations": {"store", "types", "wire"},
-    "vectors": {"errors", "files", "store"},
+    "vectors": {"errors"},
+    "snapshots": {"errors", "files", "store", "vectors"},
     "encoder": {"errors"},
     "batches": {"errors", "lane"},
     "trial": {"encoder"},
     "embed": {"batches", "config", "encoder", "errors", "lane", "models", "store", "trial"},
+    "bench_corpus": {"embed", "evaluate", "store", "text", "types"},
     "bench": {"config", "embed", "errors", "models"},
-    "backup": {"errors", "files", "lock", "store", "vectors"},
-    "retrieve": {"config", "embed", "errors", "lane", "models", "store", "text", "timing", "types", "understand", "vectors"},
+    "backup": {"errors", "files", "lock", "snapshots", "store"},
+    "retrieve": {
+        "config", "embed", "errors", "lane", "models", "snapshots", "store", "text", "timing", "types", "understand", "vectors",
+    },
     "evidence": {"embed", "store", "text", "types"},
     "ground": {"evidence", "text", "types"},
     "generate": {"config", "errors", "lane", "models"},
@@ -40,9 +44,9 @@ ALLOWED = {
         "config", "errors", "evidence", "generate", "ground", "prompts", "retrieve", "text", "timing", "types", "understand",
     },
     "evaluate": {"errors", "types"},
-    "doctor": {"backup", "config", "embed", "errors", "models", "store", "vectors"},
+    "doctor": {"backup", "config", "embed", "errors", "models", "snapshots", "store", "vectors"},
 }  # fmt: skip
-INGEST_MAY_USE = {"types", "errors", "command_line", "config", "models", "store", "vectors", "embed", "text", "timing", "pages"}
+INGEST_MAY_USE = {"types", "errors", "command_line", "config", "models", "store", "snapshots", "embed", "text", "timing", "pages"}
 HEAVY = {"torch", "transformers", "sentence_transformers", "faiss"}
 
 
