@@ -59,7 +59,7 @@ class Searcher:
         self.store = store
         self.embedder = embedder
         self.config = config
-        self._snapshots = SnapshotHolder(store, notify, self._prepare, use_gpu=config.device != "cpu")
+        self.snapshots = SnapshotHolder(store, notify, self._prepare, use_gpu=config.device != "cpu")
         self._reranker: CrossEncoder | None = load_reranker(config.reranker, config) if config.reranker != NONE else None
         self._scopes: dict[tuple[Scope, int], ChunkSet] = {}
         self._lock = threading.Lock()
@@ -89,8 +89,11 @@ class Searcher:
                 query = self.embedder.embed_query(question)
         with watch.stage("dense"):
             self.store.require_embedder(self.embedder.stamp)  # a rebuild with another embedder may have happened since
-            snapshot = self._snapshots.current()
-            dense = search(snapshot, query, candidates, self._chunks(scope, snapshot.generation.revision))
+            snapshot = self.snapshots.current()
+            chunks = self._chunks(scope, snapshot.generation.revision)
+            dense = search(snapshot, query, candidates, chunks)
+        if not len(chunks):
+            return []
         with watch.stage("lexical"):
             lexical = self.store.search_text(match_expression(question), scope, candidates)
         with watch.stage("fuse"):

@@ -22,7 +22,8 @@ ALLOWED = {
     "command_line": set(),
     "files": set(),
     "lock": {"errors"},
-    "store": {"errors", "files", "lock", "migrations", "types"},
+    "pruning": set(),
+    "store": {"errors", "files", "lock", "migrations", "pruning", "types"},
     "wire": {"types"},
     "conversations": {"store", "types", "wire"},
     "vectors": {"errors"},
@@ -32,7 +33,10 @@ ALLOWED = {
     "trial": {"encoder"},
     "embed": {"batches", "config", "encoder", "errors", "lane", "models", "store", "trial"},
     "bench_corpus": {"embed", "evaluate", "store", "text", "types"},
-    "bench": {"config", "embed", "errors", "models"},
+    "bench_search": {
+        "bench_corpus", "config", "embed", "errors", "evaluate", "retrieve", "snapshots", "store", "timing", "types", "vectors",
+    },
+    "bench": {"bench_search", "config", "embed", "errors", "models"},
     "backup": {"errors", "files", "lock", "snapshots", "store"},
     "retrieve": {
         "config", "embed", "errors", "lane", "models", "snapshots", "store", "text", "timing", "types", "understand", "vectors",

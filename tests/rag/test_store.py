@@ -270,3 +270,71 @@ def test_what_was_deleted_is_forgotten_once_no_reader_holds_the_log(optics: Stor
     assert writer.forget_deleted()
     assert all(b"uetzalcoatl" not in path.read_bytes() for path in optics.directory.iterdir())
     assert writer.forget_deleted(), "nothing is left to be done"
+
+
+WORDS = "lens ray focus mirror prism light".split()
+
+
+@pytest.fixture
+def shelves(optics: Store, tmp_path: Path) -> Store:
+    """Two courses whose documents, saved in turns, hold each word of WORDS with a chance of 1/4, 1/9, 1/16 …, and the first one twice."""
+    optics.save_course("other", "Other", tmp_path)
+    chance = np.random.default_rng(4)
+    for number in range(60):
+        held = [word for place, word in enumerate(WORDS, 2) if chance.random() < 1 / place**2]
+        texts = [" ".join([*held, *held[:1], f"n{number}", f"filler{part}"]) for part in range(3)]
+        for course in ("optics", "other"):
+            optics.save_document(course, document(f"{number}.txt", *texts, facts={"week": str(number % 2)}))
+    return optics
+
+
+ANY_WORD = " OR ".join(f'"{word}"' for word in WORDS)
+
+
+@pytest.mark.parametrize("narrowed", [{}, {"week": 1}], ids=["course", "week"])
+def test_a_narrowed_text_search_stays_in_its_scope(shelves: Store, narrowed: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag.store.ENOUGH_CANDIDATES", 1)
+    full = {chunk_id for chunk_id, _ in shelves.search_text(ANY_WORD, all_of(**narrowed), 1000)}
+    few = shelves.search_text(ANY_WORD, all_of(**narrowed), 1000, most_rows=2)
+    assert 0 < len(few) < len(full)
+    assert {chunk_id for chunk_id, _ in few} < full
+    assert [score for _, score in few] == sorted((score for _, score in few), reverse=True)
+
+
+def test_narrowing_changes_no_score_of_what_it_keeps(optics: Store) -> None:
+    """Of 200 chunks 25 hold `prism`, 27 `lens`, two of them both: by BM25 these are first. Chunks with `lens` alone are not ranked."""
+    for number in range(200):
+        words = ["prism"] * (number < 25) + ["lens"] * (23 <= number < 50)
+        optics.save_document("optics", document(f"{number}.txt", " ".join([*words, f"n{number}"])))
+    full = optics.search_text('"prism" OR "lens"', all_of(), 100)
+    narrowed = optics.search_text('"prism" OR "lens"', all_of(), 100, most_rows=25)
+    assert len(full) == 50
+    assert narrowed == [pair for pair in full if pair[0] in range(1, 26)]
+    assert {chunk_id for chunk_id, _ in narrowed[:2]} == {24, 25}
+
+
+def test_all_are_ranked_when_too_few_are_promising(optics: Store) -> None:
+    for number in range(200):
+        words = ["prism"] * (number < 25) + ["lens"] * (25 <= number < 50)
+        optics.save_document("optics", document(f"{number}.txt", " ".join([*words, f"n{number}"])))
+    assert len(optics.search_text('"prism" OR "lens"', all_of(), 100, most_rows=1)) == 50, "no chunk holds both"
+
+
+def test_a_course_is_looked_at_alone_wherever_it_stands(shelves: Store) -> None:
+    """The only course and one of two must rank alike, but for the number of chunks that BM25 knows of."""
+    both = [chunk_id for chunk_id, _ in shelves.search_text('"n7"', all_of(), 10)]
+    texts = {passage.source for passage in shelves.passages(both).values()}
+    assert (len(both), texts) == (3, {"7.txt"})
+    assert all(passage.course == "optics" for passage in shelves.passages(both).values())
+    shelves.remove_documents("optics", [f"{number}.txt" for number in range(60)])
+    assert shelves.search_text('"n7"', all_of(), 10) == []
+    assert len(shelves.search_text('"n7"', all_of("other"), 10)) == 3
+
+
+def test_counts_are_taken_again_when_the_catalogue_has_changed(optics: Store) -> None:
+    for number in range(100):
+        optics.save_document("optics", document(f"{number}.txt", "lens" if number % 2 else "prism"))
+    assert len(optics.search_text('"lens" OR "prism"', all_of(), 100, most_rows=10)) == 50, "both stand in half: one is taken"
+    optics.remove_documents("optics", [f"{number}.txt" for number in range(0, 100, 2)])
+    assert len(optics.search_text('"lens" OR "prism"', all_of(), 100, most_rows=10)) == 50
+    assert len(optics.search_text('"prism"', all_of(), 100, most_rows=10)) == 0
