@@ -40,6 +40,8 @@ _LOG = logging.getLogger("lectern")
 
 MOST_SCOPES = 64
 """Whose chunks are remembered: 125 KB each for a million chunks, and half a second to read them again."""
+PREPARED_SCOPES = 8
+"""Of them, read for a newer snapshot before it is used: more would keep it waiting for longer than 5 s at a million chunks."""
 OTHER_PART_PENALTY = 0.6
 """Factor on the score of a passage about another assignment, lab or lecture than the one asked for."""
 
@@ -122,8 +124,8 @@ class Searcher:
         with self._lock:
             newest = max((known for _, known in self._scopes), default=revision)
             self._scopes = {key: chunks for key, chunks in self._scopes.items() if key[1] in (newest, revision)}
-            scopes = [scope for scope, _ in self._scopes]
-        for scope in scopes:
+            scopes = list(dict.fromkeys(scope for scope, _ in self._scopes))
+        for scope in scopes[-PREPARED_SCOPES:]:
             self._chunks(scope, revision)
 
     def _hits(self, question: str, fused: Sequence[tuple[int, float]], dense: dict[int, float], lexical: dict[int, float]) -> list[Hit]:
