@@ -97,7 +97,7 @@ class Searcher:
         if not len(chunks):
             return []
         with watch.stage("lexical"):
-            lexical = self.store.search_text(match_expression(question), scope, candidates)
+            lexical = self.store.search_text(match_expression(question), scope, candidates, len(chunks))
         with watch.stage("fuse"):
             fused = fuse(dict(dense), dict(lexical), self.config.dense_weight)
             hits = self._hits(question, fused[:candidates], dict(dense), dict(lexical))

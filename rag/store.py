@@ -35,6 +35,8 @@ BUSY_TIMEOUT_S = 30
 MOST_ROWS = 3_000
 """Of the text index that are ranked because of rare words, and as many again because of pairs of frequent ones. At a million chunks: 30 ms
 instead of 137, with .92 of the ten best; 10,000 are 38 ms and .96 (docs/experiments.md)."""
+SMALL_SCOPE = 50_000
+"""Up to so many chunks reading them first is faster than joining what is found: of 100,000 chunks 1 %: 2 ms and 12, half of them: 15 and 18."""
 ENOUGH_CANDIDATES = 20
 """With fewer, all chunks that match are ranked: it may be that no two of the words stand together."""
 FILTERED_ROWS_FACTOR = 5
@@ -465,34 +467,42 @@ class Store:
         )
         return np.sort(np.fromiter((row[0] for row in rows), np.int64))  # a million: 0.35 s, and 0.62 s when SQLite sorts them
 
-    def search_text(self, match: str, scope: Scope, limit: int, most_rows: int = MOST_ROWS) -> list[tuple[int, float]]:
+    def search_text(
+        self, match: str, scope: Scope, limit: int, scope_chunks: int | None = None, most_rows: int = MOST_ROWS
+    ) -> list[tuple[int, float]]:
         """The best chunks in a scope for an FTS5 `match` expression: `(chunk id, bm25)`, best first, higher is better.
 
-        The scope is joined (`rowid IN (subquery)` is 80 times slower) unless it is all there is, as that costs two thirds of the time; and
-        only rows from the course's first to its last are matched, so that a course read in one run is looked at alone.
+        Only rows from the course's first to its last are matched, so that a course read in one run is looked at alone. A scope that is all
+        there is costs nothing more; a small one is read before, a large one joined to what is found.
 
         Args:
-            most_rows: when the terms of an expression joined by OR match more than twice as many, only the most promising are ranked
-                (`rag/pruning.py`).
+            scope_chunks: how many chunks the scope has, if that is known.
+            most_rows: when the terms of an expression joined by OR match more than twice as many in a scope that is not small, only the
+                most promising are ranked (`rag/pruning.py`).
         """
         first, last, alone = self._span(scope.course)
         condition, values = _scope_condition(scope)
-        whole = alone and condition == _WHOLE_COURSE
-        source = "chunks_fts"
         where = "chunks_fts MATCH ? AND chunks_fts.rowid BETWEEN ? AND ?"
-        inside: list[Any] = [first, last]
-        if not whole:
-            source += """ JOIN chunks c ON c.id = chunks_fts.rowid JOIN documents d ON d.id = c.document_id
-                JOIN courses ON courses.id = d.course_id"""
-            where, inside = f"{where} AND {condition}", [*inside, *values]
-        narrowed = self._narrowed(match, last - first + 1, most_rows if whole else FILTERED_ROWS_FACTOR * most_rows)
+        if alone and condition == _WHOLE_COURSE:
+            return self._rank("chunks_fts", where, match, [first, last], limit, most_rows)
+        inside = [first, last, *values]
+        if scope_chunks is not None and scope_chunks <= SMALL_SCOPE:
+            where += f"""{_AND_AMONG} (SELECT c.id FROM documents d JOIN courses ON courses.id = d.course_id
+                JOIN chunks c ON c.document_id = d.id WHERE {condition})"""
+            return self._rank("chunks_fts", where, match, inside, limit, most_rows=last)
+        joined = """chunks_fts JOIN chunks c ON c.id = chunks_fts.rowid JOIN documents d ON d.id = c.document_id
+            JOIN courses ON courses.id = d.course_id"""
+        return self._rank(joined, f"{where} AND {condition}", match, inside, limit, FILTERED_ROWS_FACTOR * most_rows)
+
+    def _rank(self, source: str, where: str, match: str, inside: list[Any], limit: int, most_rows: int) -> list[tuple[int, float]]:
+        """The best rows of `source` for a condition whose values are `match` and `inside`, which begins with the first and last row."""
+        narrowed = self._narrowed(match, inside[1] - inside[0] + 1, most_rows)
         if narrowed is not None:
             rows = self.db.execute(f"SELECT chunks_fts.rowid FROM {source} WHERE {where}", [narrowed.candidates, *inside])
             candidates = [row[0] for row in rows]
             if len(candidates) >= min(limit, ENOUGH_CANDIDATES):
-                # The plus keeps FTS5 from looking up one id after the other: it lists all matches, and ranks those that are candidates.
-                source, match = "chunks_fts", narrowed.ranking
-                where, inside = "chunks_fts MATCH ? AND +chunks_fts.rowid IN (SELECT value FROM json_each(?))", [json.dumps(candidates)]
+                source, where = "chunks_fts", f"chunks_fts MATCH ?{_AND_AMONG} (SELECT value FROM json_each(?))"
+                match, inside = narrowed.ranking, [json.dumps(candidates)]
         rows = self.db.execute(
             f"SELECT chunks_fts.rowid, -bm25(chunks_fts) FROM {source} WHERE {where} ORDER BY 2 DESC, 1 LIMIT ?", [match, *inside, limit]
         )
@@ -667,6 +677,8 @@ def _passage(row: Mapping[str, Any]) -> Passage:
 
 
 _WHOLE_COURSE = "courses.name = ?"
+_AND_AMONG = " AND +chunks_fts.rowid IN"
+"""The plus keeps FTS5 from running its query for one id after the other, which takes seconds: matches are listed once, then looked up."""
 _TERM = re.compile(r'"[^" ]+"')
 """One quoted word of an FTS5 expression."""
 

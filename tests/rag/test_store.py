@@ -305,6 +305,16 @@ def test_narrowing_changes_no_score_of_what_it_keeps(optics: Store) -> None:
     assert {chunk_id for chunk_id, _ in narrowed[:2]} == {24, 25}
 
 
+@pytest.mark.parametrize(
+    ("narrowed", "matches"), [({}, 12 * 3 + 48), ({"week": 1}, 3 * 3 + 27), ({"path": "30.txt"}, 3)], ids=["course", "week", "file"]
+)
+def test_a_small_scope_is_searched_as_a_large_one(shelves: Store, narrowed: dict[str, object], matches: int) -> None:
+    scope = all_of(**narrowed)
+    small = shelves.search_text('"prism" OR "lens" OR "filler1"', scope, 1000, len(shelves.chunk_ids(scope)))
+    assert small == shelves.search_text('"prism" OR "lens" OR "filler1"', scope, 1000)
+    assert len(small) == matches
+
+
 def test_all_are_ranked_when_too_few_are_promising(optics: Store) -> None:
     for number in range(200):
         words = ["prism"] * (number < 25) + ["lens"] * (25 <= number < 50)
