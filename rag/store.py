@@ -36,7 +36,8 @@ MOST_ROWS = 3_000
 """Of the text index that are ranked because of rare words, and as many again because of pairs of frequent ones. At a million chunks: 30 ms
 instead of 137, with .92 of the ten best; 10,000 are 38 ms and .96 (docs/experiments.md)."""
 SMALL_SCOPE = 50_000
-"""Up to so many chunks reading them first is faster than joining what is found: of 100,000 chunks 1 %: 2 ms and 12, half of them: 15 and 18."""
+"""Up to so many chunks reading them first is faster than joining what is found (of 100,000 chunks 1 %: 2 ms against 12, half of them: 15
+against 18)."""
 ENOUGH_CANDIDATES = 20
 """With fewer, all chunks that match are ranked: it may be that no two of the words stand together."""
 FILTERED_ROWS_FACTOR = 5
