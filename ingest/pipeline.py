@@ -30,10 +30,10 @@ from rag.config import Config
 from rag.embed import Embedder, EmbeddingUsage
 from rag.errors import CorpusError, NotReadThisTime, UnreadableDocument
 from rag.language import document_language
+from rag.snapshots import publish, remove_other_snapshots
 from rag.store import EmbedderStamp, NewDocument, SetAside, Store
 from rag.timing import Stopwatch
 from rag.types import Chunk, Document
-from rag.vectors import publish, remove_other_snapshots
 
 AHEAD_BYTES = 64 << 20
 SMALL_FILE_BYTES = 1 << 20

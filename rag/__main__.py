@@ -69,8 +69,19 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--answers", action="store_true", help="answer too: slower, and measures answers and refusals")
     evaluate.set_defaults(command=_evaluate)
     bench = commands.add_parser("bench", parents=[common], help="measure how fast this machine runs the parts")
-    bench.add_argument("part", choices=("embed", "ingest"), help="what to measure, each beside what tutorials write")
-    bench.add_argument("folder", nargs="?", type=Path, help="ingest: the folder whose PDFs are read (default: the sample course)")
+    bench.add_argument("part", choices=("embed", "ingest", "search"), help="what to measure, each beside what tutorials write")
+    bench.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        help="ingest: the folder whose PDFs are read (default: the sample course); search: where made-up stores are kept and found again",
+    )
+    bench.add_argument(
+        "--sizes",
+        type=_sizes,
+        metavar="N,…",
+        help="search: passages of the made-up stores, 0 for the sample course (default 0,100000,1000000)",
+    )
     bench.add_argument("--dtype", help="auto, float32, bfloat16, float16 or int8")
     bench.set_defaults(command=_bench)
     backup = commands.add_parser("backup", parents=[common], help="copy the store into one verified file, while it is in use")
@@ -98,6 +109,12 @@ def _filter(text: str) -> tuple[str, str | int]:
     if key == "at" and value != ANY and utc_moment(value) is None:
         raise argparse.ArgumentTypeError(f"at is {value!r}; expected {EXPECTED}, or {ANY} for everything")
     return key, value
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", text):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected numbers with commas, such as 0,100000")
+    return tuple(int(number) for number in text.split(","))
 
 
 def _config(options: argparse.Namespace) -> Config:
@@ -219,7 +236,8 @@ def _progress_bar(total: int) -> Iterator[Callable[[int], None]]:
 def _bench(options: argparse.Namespace) -> int:
     from rag.bench import BENCHES, table
 
-    figures = BENCHES[options.part].run(_config(options), options.folder)
+    chosen = {"sizes": options.sizes} if options.sizes else {}
+    figures = BENCHES[options.part].run(_config(options), options.folder, **chosen)
     print(json.dumps({"bench": options.part} | figures) if options.json else table(options.part, figures))
     return 0
 

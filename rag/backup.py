@@ -14,8 +14,8 @@ from pathlib import Path
 from rag import lock
 from rag.errors import StoreError
 from rag.files import put_in_place, sha256_of
+from rag.snapshots import publish
 from rag.store import CATALOGUE, Store, put_catalogue
-from rag.vectors import publish
 
 
 def back_up(store: Store, target: Path) -> str:

@@ -22,8 +22,9 @@ from rag.models import (
     find_generator,
     verify_carried,
 )
+from rag.snapshots import load_snapshot
 from rag.store import CATALOGUE, Store
-from rag.vectors import load_faiss, load_snapshot
+from rag.vectors import load_faiss
 
 PORT = 8501
 _SAFE_SQLITE = (3, 51, 3)
@@ -116,10 +117,12 @@ def _index(config: Config) -> tuple[bool | None, str]:
         return None, "none yet"
     store = Store.open(config.store)
     notices: list[str] = []
-    generation = load_snapshot(store, notices.append).generation
-    stamp = store.embedder()
+    snapshot = load_snapshot(store, notices.append)
+    generation = snapshot.generation
+    recall = "exact" if generation.recall is None else f"recall@10 {generation.recall:.3f} against exact search"
+    gpu = ", searched on the GPU" if snapshot.device_copy else ""
     return (None if notices else True), "; ".join(
-        [*notices, f"generation {generation.number}: {generation.chunks} vectors, {generation.kind}, by {stamp}"]
+        [*notices, f"generation {generation.number}: {generation.chunks} vectors, {generation.kind} ({recall}){gpu}, by {store.embedder()}"]
     )
 
 

@@ -45,10 +45,14 @@ def any_word(question: str, language: str | None) -> str:
     return _any(content)
 
 
-def any_phrase(question: str, language: str | None) -> str:
-    """An FTS5 expression that any two neighbouring words of the question match where they stand side by side; not two stop words."""
-    pairs = _flagged_terms(question, language)
-    return _any(f"{a} {b}" for (a, a_stops), (b, b_stops) in pairwise(pairs) if not (a_stops and b_stops))
+def any_phrase(question: str, language: str | None, stop_words: bool = True) -> str:
+    """An FTS5 expression that any two neighbouring words of the question match where they stand side by side.
+
+    Args:
+        stop_words: whether one of the two may be a stop word.
+    """
+    pairs = pairwise(_flagged_terms(question, language))
+    return _any(f"{a} {b}" for (a, a_stops), (b, b_stops) in pairs if a_stops + b_stops <= stop_words)
 
 
 def _flagged_terms(question: str, language: str | None) -> list[tuple[str, bool]]:

@@ -120,6 +120,11 @@ def m002_more_about_files(db: Database) -> None:
 
 
 @_step
+def m003_measured_recall(db: Database) -> None:
+    _run(db, "ALTER TABLE generations ADD COLUMN recall REAL")
+
+
+@_step
 def m004_visibility(db: Database) -> None:
     _run(
         db,

@@ -24,11 +24,12 @@ from rag.lane import COMPUTE_LANE
 from rag.language import question_language
 from rag.lexical import any_phrase, any_word
 from rag.models import load_reranker
+from rag.snapshots import Snapshot, SnapshotHolder, search
 from rag.store import Store
 from rag.timing import Stopwatch
 from rag.types import Hit, Passage, Scope
 from rag.understand import numbered_parts
-from rag.vectors import SnapshotHolder, search
+from rag.vectors import ChunkSet
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -38,6 +39,12 @@ _LOG = logging.getLogger("lectern")
 
 _ENGLISH_ONLY = re.compile(r"\ball-(?:MiniLM|mpnet)|-en(?:-|$)", re.IGNORECASE)
 """Names of embedders that were made for English alone; of others all languages are expected."""
+MOST_SCOPES = 64
+"""Whose chunks are remembered: 125 KB each for a million chunks, and half a second to read them again."""
+PREPARED_SCOPES = 8
+"""Of them, read for a newer snapshot before it is used: more would keep it waiting for longer than 5 s at a million chunks."""
+PHRASES_OF_STOP_WORDS = 50_000
+"""Chunks of a scope up to which phrases with one stop word are looked for too: FTS5 goes through all rows that hold the stop word."""
 OTHER_PART_PENALTY = 0.6
 """Factor on the score of a passage about another assignment, lab or lecture than the one asked for."""
 
@@ -57,9 +64,9 @@ class Searcher:
         self.store = store
         self.embedder = embedder
         self.config = config
-        self._snapshots = SnapshotHolder(store, notify)
+        self.snapshots = SnapshotHolder(store, notify, self._prepare, use_gpu=config.device != "cpu")
         self._reranker: CrossEncoder | None = load_reranker(config.reranker, config) if config.reranker != NONE else None
-        self._scopes: dict[Scope, tuple[int, np.ndarray]] = {}
+        self._scopes: dict[tuple[Scope, int], ChunkSet] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -81,7 +88,7 @@ class Searcher:
         watch = watch or Stopwatch()
         question = check_question(question, self.config.question_characters)
         self.store.require_course(scope.course)
-        scope = self.store.settle(scope)
+        asked, scope = scope, self.store.settle(scope)
         limit, candidates = limit or self.config.hits, max(self.config.candidates, limit or 0)
         with watch.stage("understand"):
             language = question_language(question, self.store.languages(scope))
@@ -91,7 +98,7 @@ class Searcher:
         dense, lexical = self.legs(question, language, query, scope, candidates, watch)
         with watch.stage("fuse"):
             fused = fuse(dense, lexical, self._dense_weight(language))[:candidates]
-            ranked = self._ranked(question, fused, dense, lexical)
+            ranked = self._ranked(question, fused, dense, lexical, asked)  # the scope again: what it hides may have come meanwhile
         if self._reranker is not None:
             with watch.stage("rerank"):
                 ranked = _rerank(question, ranked[: max(limit, self.config.rerank_candidates)], self._reranker)
@@ -105,12 +112,16 @@ class Searcher:
         """What each leg brings to the fusion: similarities and BM25 scores by chunk id, best first."""
         with watch.stage("dense"):
             self.store.require_embedder(self.embedder.stamp)  # a rebuild with another embedder may have happened since
-            snapshot = self._snapshots.current()
-            dense = dict(search(snapshot, query, limit, self._chunk_ids(scope, snapshot.generation.revision)))
+            snapshot = self.snapshots.current()
+            chunks = self._chunks(scope, snapshot.generation.revision)
+            dense = dict(search(snapshot, query, limit, chunks))
+        if not len(chunks):
+            return {}, {}
         with watch.stage("lexical"):
-            found = dict(self.store.search_text(any_word(question, language), scope, limit))
+            found = dict(self.store.search_text(any_word(question, language), scope, limit, len(chunks)))
             if self.config.phrase_weight:
-                for chunk_id, bm25 in self.store.search_text(any_phrase(question, language), scope, limit):
+                phrases = any_phrase(question, language, stop_words=len(chunks) <= PHRASES_OF_STOP_WORDS)
+                for chunk_id, bm25 in self.store.search_text(phrases, scope, limit, len(chunks)):
                     found[chunk_id] = found.get(chunk_id, 0.0) + self.config.phrase_weight * bm25
         return dense, found
 
@@ -118,19 +129,37 @@ class Searcher:
         is_foreign = language not in (None, "en") and _ENGLISH_ONLY.search(self.embedder.identity[0])
         return self.config.foreign_dense_weight if is_foreign else self.config.dense_weight
 
-    def _chunk_ids(self, scope: Scope, revision: int) -> np.ndarray:
+    def _chunks(self, scope: Scope, revision: int) -> ChunkSet:
+        """The chunks of a scope, read once for each revision of a snapshot."""
         with self._lock:
-            known = self._scopes.get(scope)
-        if known is None or known[0] != revision:
-            known = revision, self.store.chunk_ids(scope)
+            known = self._scopes.get((scope, revision))
+        if known is None:
+            before = self.store.revision()
+            ids = self.store.chunk_ids(scope)
+            known = ChunkSet(ids, before if self.store.revision() == before else None)
             with self._lock:
-                self._scopes = {key: value for key, value in self._scopes.items() if value[0] == revision} | {scope: known}
-        return known[1]
+                self._scopes = dict([*self._scopes.items(), ((scope, revision), known)][-MOST_SCOPES:])
+        return known
+
+    def _prepare(self, snapshot: Snapshot) -> None:
+        """Reads the chunks of the scopes in use for a newer snapshot, so that no search waits for that; those of older ones go."""
+        revision = snapshot.generation.revision
+        with self._lock:
+            newest = max((known for _, known in self._scopes), default=revision)
+            self._scopes = {key: chunks for key, chunks in self._scopes.items() if key[1] in (newest, revision)}
+            scopes = list(dict.fromkeys(scope for scope, _ in self._scopes))
+        for scope in scopes[-PREPARED_SCOPES:]:
+            self._chunks(scope, revision)
 
     def _ranked(
-        self, question: str, fused: Sequence[tuple[int, float]], dense: Mapping[int, float], lexical: Mapping[int, float]
+        self,
+        question: str,
+        fused: Sequence[tuple[int, float]],
+        dense: Mapping[int, float],
+        lexical: Mapping[int, float],
+        scope: Scope,
     ) -> list[Hit]:
-        passages = self.store.passages([chunk_id for chunk_id, _ in fused])
+        passages = self.store.passages_in(scope, [chunk_id for chunk_id, _ in fused])
         asked = numbered_parts(question)
         scored = [
             (score * (OTHER_PART_PENALTY if speaks_of_another_part(passages[chunk_id], asked) else 1.0), passages[chunk_id])

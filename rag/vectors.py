@@ -1,40 +1,36 @@
-"""FAISS snapshots: built from the catalogue, published by rename, verified before use, searched within a scope.
+"""FAISS indexes: which kind for how many vectors, built, and searched within a set of chunks.
 
-A snapshot is derived and replaceable: nothing is lost with it. It is served only when its bytes have the SHA-256, count and dimension that
-the catalogue names; else it is made again from the catalogue's vectors, without parsing or embedding, and that is said in a notice.
-Searching one snapshot from many threads is fine, as nothing is ever added to a published one.
+Exact kinds as long as they are fast; beyond, an inverted file whose recall against exact search is measured each time one is built. Indexes
+are never added to once built, so that any number of threads may search one.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rag.errors import DiskFull, StoreBusy, StoreError
-from rag.files import put_in_place
-from rag.store import Generation, Store
+from rag.errors import StoreError
 
 if TYPE_CHECKING:
     import faiss
 
-EXACT_HALF_LIMIT = 200_000
-"""Above so many chunks 8-bit codes replace fp16: half the memory, and searching them is bound by memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A published set of vectors in memory."""
-
-    generation: Generation
-    index: faiss.Index | None
-    """None for a store without chunks."""
+EXACT_LIMIT = 200_000
+"""Up to so many chunks fp16 vectors are compared one by one: 6 ms; 30 ms at a million (docs/experiments.md)."""
+TARGET_RECALL = 0.97
+"""Recall@10 that an inverted file must reach on questions like those of people; as many lists are probed as that takes."""
+MOST_PROBED = 1 / 2
+"""Share of an inverted file's lists beyond which probing more is no faster than an exact search."""
+RECALL_QUESTIONS, RECALL_AT = 200, 10
+QUESTION_SIMILARITY = 0.42
+"""Median cosine of the sample course's golden questions to the passage that answers them."""
+TRAINING_ROWS = 64
+"""Vectors for each list that its centroid is learned from. FAISS asks for 39 at least, and more than 256 change nothing."""
+BLOCK_ROWS = 65_536
+GPU_MOST_HITS = 2048
+"""No GPU kind of FAISS returns more."""
 
 
 def load_faiss() -> object:
@@ -55,165 +51,193 @@ def load_faiss() -> object:
 
 
 def index_kind(count: int) -> str:
-    """The FAISS factory string for so many vectors: exact kinds, compressed as far as quality does not notice."""
-    return "IDMap2,SQfp16" if count <= EXACT_HALF_LIMIT else "IDMap2,SQ8"
+    """The FAISS factory string for so many vectors.
+
+    The number of lists is the power of two next to the square root of `count`: comparing a question with the centroids then costs about as
+    much as scanning one list, and training stays within seconds.
+    """
+    if count <= EXACT_LIMIT:
+        return "IDMap2,SQfp16"
+    return f"IVF{2 ** round(np.log2(count) / 2)},SQ8"
 
 
-def build_index(ids: np.ndarray, vectors: np.ndarray, kind: str) -> faiss.Index:
-    """An inner-product index over `vectors`, `(n, d)` unit rows, that answers with `ids`, `(n,) int64`."""
+def is_exact(kind: str) -> bool:
+    """Whether an index of this kind misses nothing: the catalogue's vectors are fp16 too."""
+    return kind == "IDMap2,SQfp16"
+
+
+class ChunkSet:
+    """The chunks that a search may find: a bit for each id up to the largest, 125 KB for a million.
+
+    Args:
+        ids: `(n,) int64`, each once.
+        revision: of the catalogue that has these chunks; None when it is not known.
+    """
+
+    def __init__(self, ids: np.ndarray, revision: int | None = None) -> None:
+        self.revision = revision
+        self._count = len(ids)
+        marked = np.zeros(int(ids.max()) + 1 if len(ids) else 0, bool)
+        marked[ids] = True
+        self._bitmap = np.packbits(marked, bitorder="little")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def selector(self) -> faiss.IDSelectorBitmap:
+        """Tests an id in a nanosecond. FAISS keeps bare pointers to it and to the set: both must outlive the search."""
+        import faiss
+
+        return faiss.IDSelectorBitmap(self._bitmap)  # type: ignore[call-arg, arg-type]
+
+
+def build_index(ids: np.ndarray, vectors: np.ndarray, kind: str, trained: faiss.Index | None = None) -> Any:
+    """An inner-product index over `vectors`, `(n, d)` unit rows, that answers with `ids`, `(n,) int64`.
+
+    Args:
+        trained: an empty index of this kind to fill, so that nothing is learned again.
+    """
     load_faiss()
     import faiss
 
-    rows = np.ascontiguousarray(vectors, np.float32)
-    index = faiss.index_factory(rows.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
-    index.train(rows)
-    index.add_with_ids(rows, ids)
+    index = trained if trained is not None else faiss.index_factory(vectors.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    if trained is None:
+        index.train(_training_rows(index, vectors))
+    for first, rows in _blocks(vectors):
+        index.add_with_ids(rows, ids[first : first + len(rows)])
     return index
 
 
-def publish(store: Store) -> Generation:
-    """Writes a snapshot of the catalogue as it is now and makes it the current one; older files are removed.
-
-    The file is complete and on disk before the row that names it exists; a reader sees the old one or the new one.
-
-    Raises:
-        StoreError: it cannot be written, as on a full disk (DiskFull); the old one stays.
-    """
-    ids, vectors, revision = store.vectors()
-    number = store.next_generation()
-    if not len(ids):
-        generation = Generation(number, "", "", 0, "empty", revision)
-        store.save_generation(generation)
-    else:
-        import faiss
-
-        kind = index_kind(len(ids))
-        data = faiss.serialize_index(build_index(ids, vectors, kind)).tobytes()
-        digest = hashlib.sha256(data).hexdigest()
-        generation = Generation(number, f"vectors-{number}-{digest[:8]}.faiss", digest, len(ids), kind, revision)
-        _write_durably(store.directory / generation.file, data)
-        store.save_generation(generation)
-    remove_other_snapshots(store.directory, generation)
-    return generation
+def _training_rows(index: faiss.Index, vectors: np.ndarray) -> np.ndarray:
+    """Rows drawn with a fixed seed, in their order: the same vectors always make the same index."""
+    lists = getattr(index, "nlist", 1024)
+    if len(vectors) > lists * TRAINING_ROWS:
+        vectors = vectors[np.sort(np.random.default_rng(0).choice(len(vectors), lists * TRAINING_ROWS, replace=False))]
+    return np.ascontiguousarray(vectors, np.float32)
 
 
-def load_snapshot(store: Store, notify: Callable[[str], None]) -> Snapshot:
-    """The current snapshot, verified; made anew when it is missing, damaged, or left stale by a run that was ended half-way.
+def _blocks(vectors: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """`(first row, rows as float32)` of blocks: the whole would take twice the memory of the fp16 vectors again."""
+    for first in range(0, len(vectors), BLOCK_ROWS):
+        yield first, np.ascontiguousarray(vectors[first : first + BLOCK_ROWS], np.float32)
+
+
+def neighbours(index: faiss.Index, count: int, query: np.ndarray, limit: int, allowed: ChunkSet | None) -> list[tuple[int, float]]:
+    """The `limit` ids nearest to `query`, `(d,) float32` of norm 1: `(id, cosine)`, best first.
+
+    An inverted file is probed the deeper the fewer of its `count` vectors are allowed, so that about as many are compared, and as many of
+    the right ones found, as when all are allowed: all lists when the allowed are a smaller share than the lists it usually probes.
 
     Args:
-        notify: told, in a sentence, when the snapshot had to be made anew.
+        allowed: the ids to find; None for all.
     """
-    generation = store.generation()
-    if generation is None:
-        problem = "there is no vector snapshot yet"
-    elif _is_stale(store, generation):
-        problem = f"the vector snapshot {generation.file or generation.number} is older than the catalogue"
-    else:
-        try:
-            return Snapshot(generation, _read_verified(store, generation))
-        except StoreError as e:
-            if generation != store.generation():  # a run published the next one, and removed this, meanwhile
-                return load_snapshot(store, notify)
-            problem = str(e)
-    notify(f"{problem}; making it anew from the catalogue")
-    try:
-        with store.writer_lock():
-            generation = publish(store)
-            return Snapshot(generation, _read_verified(store, generation))
-    except StoreBusy:  # whoever writes will publish
-        return _from_catalogue(store)
-    except StoreError as e:
-        notify(f"it is kept in memory only: {e}")
-        return _from_catalogue(store)
-
-
-def _is_stale(store: Store, generation: Generation) -> bool:
-    """Whether a run ended without publishing what it had saved. While one goes on, an older snapshot is as it should be."""
-    return generation.revision != store.revision() and not store.is_being_written()
-
-
-def _from_catalogue(store: Store) -> Snapshot:
-    """A snapshot in memory alone, for the time that another process writes."""
-    ids, vectors, revision = store.vectors()
-    number = (store.generation() or Generation(0, "", "", 0, "", 0)).number
-    index = build_index(ids, vectors, index_kind(len(ids))) if len(ids) else None
-    return Snapshot(Generation(number, "", "", len(ids), "in memory", revision), index)
-
-
-class SnapshotHolder:
-    """Holds the snapshot in use and swaps to a newer one when there is one; searches under way keep the one they began with."""
-
-    def __init__(self, store: Store, notify: Callable[[str], None]) -> None:
-        self._store = store
-        self._notify = notify
-        self._snapshot: Snapshot | None = None
-        self._made_for: tuple[Generation | None, int] | None = None
-        self._loading = threading.Lock()
-
-    def current(self) -> Snapshot:
-        """The newest snapshot."""
-        with self._loading:
-            if self._snapshot is None or not self._is_newest(self._snapshot):
-                self._snapshot = load_snapshot(self._store, self._notify)
-                self._made_for = self._store.generation(), self._store.revision()
-            return self._snapshot
-
-    def _is_newest(self, snapshot: Snapshot) -> bool:
-        """One that is in memory only, as on a full disk, serves until the catalogue changes: it is not made anew for every question."""
-        published = self._store.generation()
-        if not snapshot.generation.file and snapshot.index is not None:
-            return self._made_for == (published, self._store.revision())
-        return snapshot.generation == published and not _is_stale(self._store, snapshot.generation)
-
-
-def search(snapshot: Snapshot, query: np.ndarray, limit: int, chunk_ids: np.ndarray) -> list[tuple[int, float]]:
-    """The `limit` chunks nearest to `query`, `(d,) float32` of norm 1, among `chunk_ids`: `(chunk id, cosine)`, best first."""
-    if snapshot.index is None or not len(chunk_ids):
+    if allowed is not None and not len(allowed):
         return []
     import faiss
 
-    # Always with the selector: the snapshot may be older than the catalogue that names the ids, so their numbers prove nothing.
-    # FAISS keeps a bare pointer to it: it must outlive the search.
-    selector = faiss.IDSelectorBatch(chunk_ids)
-    parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-    similarities, ids = snapshot.index.search(query[None, :], min(limit, len(chunk_ids)), params=parameters)
-    return [(int(chunk_id), float(similarity)) for chunk_id, similarity in zip(ids[0], similarities[0], strict=True) if chunk_id >= 0]
+    selector = allowed.selector() if allowed is not None else None
+    limit = min(limit, count if allowed is None else len(allowed))
+    parameters: Any = None
+    if isinstance(index, faiss.IndexIVF):
+        share = len(allowed) / count if allowed is not None else 1.0
+        probes = index.nlist if share * index.nlist <= index.nprobe else int(np.ceil(index.nprobe / min(share, 1.0)))
+        parameters = faiss.SearchParametersIVF(sel=selector, nprobe=probes)  # type: ignore[call-arg]
+    elif selector is not None:
+        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+    similarities, ids = index.search(query[None, :], limit, params=parameters)
+    return [(int(id_), float(similarity)) for id_, similarity in zip(ids[0], similarities[0], strict=True) if id_ >= 0]
 
 
-def _read_verified(store: Store, generation: Generation) -> faiss.Index | None:
-    if not generation.file:
-        return None
-    try:
-        data = (store.directory / generation.file).read_bytes()
-    except OSError as e:
-        raise StoreError(f"the vector snapshot {generation.file} cannot be read ({e.strerror})") from e
-    if hashlib.sha256(data).hexdigest() != generation.sha256:
-        raise StoreError(f"the vector snapshot {generation.file} is damaged (its SHA-256 is not the recorded one)")
-    load_faiss()
+def tune(index: Any, ids: np.ndarray, vectors: np.ndarray) -> float:
+    """Sets how many lists an inverted file probes, doubled until `TARGET_RECALL` is reached; the recall@10 it has then."""
+    questions = question_like(vectors, RECALL_QUESTIONS)
+    expected = exact_neighbours(ids, vectors, questions, RECALL_AT)
+    index.nprobe = min(8, index.nlist)
+    while True:
+        recall = recall_at(expected, index.search(questions, expected.shape[1])[1])
+        if recall >= TARGET_RECALL or 2 * index.nprobe > MOST_PROBED * index.nlist:
+            return recall
+        index.nprobe *= 2
+
+
+def question_like(vectors: np.ndarray, count: int) -> np.ndarray:
+    """`(count, d) float32` unit rows: stored vectors drawn with a fixed seed and turned away until their cosine to where they were is that
+    of a question to its passage. Each is turned towards a random mixture of 64 others, so that it stays where vectors of text are.
+    """
+    draw = np.random.default_rng(0)
+    targets = _unit(vectors[draw.integers(len(vectors), size=count)].astype(np.float32))
+    others = vectors[draw.integers(len(vectors), size=64)].astype(np.float32)
+    away = draw.standard_normal((count, len(others)), np.float32) @ (others - others.mean(0))
+    away = _unit(away - (away * targets).sum(1, keepdims=True) * targets)
+    return QUESTION_SIMILARITY * targets + np.sqrt(1 - QUESTION_SIMILARITY**2) * away
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def exact_neighbours(ids: np.ndarray, vectors: np.ndarray, questions: np.ndarray, limit: int) -> np.ndarray:
+    """`(questions, limit) int64`: the ids of the vectors with the largest products, best first, all compared."""
+    best = np.empty((len(questions), 0), np.float32)
+    found = np.empty((len(questions), 0), np.int64)
+    for first, rows in _blocks(vectors):
+        products = questions @ rows.T
+        near = np.argpartition(-products, min(limit, len(rows) - 1), axis=1)[:, :limit]
+        best = np.concatenate([best, np.take_along_axis(products, near, 1)], axis=1)
+        found = np.concatenate([found, ids[first + near]], axis=1)
+        order = np.argsort(-best, axis=1, kind="stable")[:, :limit]
+        best, found = np.take_along_axis(best, order, 1), np.take_along_axis(found, order, 1)
+    return found
+
+
+def recall_at(expected: np.ndarray, found: np.ndarray) -> float:
+    """Mean share of each row of `expected` that stands in the same row of `found`."""
+    return float(np.mean([np.isin(right, got).mean() for right, got in zip(expected, found, strict=True)]))
+
+
+def copy_to_gpu(index: faiss.Index) -> DeviceCopy | None:
+    """A copy of an index on the first GPU for searches among all vectors; None without a GPU, or with the FAISS that knows none.
+
+    FAISS's GPU kinds do not take selectors (some ignore them in silence): a search among some vectors stays with the index itself.
+    """
     import faiss
 
-    index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
-    stamp = store.embedder()
-    if index.ntotal != generation.chunks or stamp is None or index.d != stamp.dimension:
-        raise StoreError(
-            f"the vector snapshot {generation.file} holds {index.ntotal} vectors of {index.d} dimensions, not what the catalogue says"
-        )
-    return index
+    if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() == 0:
+        return None
+    resources: Any = faiss.StandardGpuResources()
+    return DeviceCopy(index, lambda flat: faiss.index_cpu_to_gpu(resources, 0, flat), resources)
 
 
-def _write_durably(path: Path, data: bytes) -> None:
-    partial = path.with_suffix(".partial")
-    try:
-        partial.write_bytes(data)
-        put_in_place(partial, path)
-    except OSError as e:
-        partial.unlink(missing_ok=True)
-        kind = DiskFull if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else StoreError
-        raise kind(f"{path.name} cannot be written to {path.parent}: {e.strerror}; make room there, then run: python -m ingest") from e
+class DeviceCopy:
+    """A copy of an index on another device; one search at a time, as a GPU's scratch memory is shared.
 
+    There is no flat scalar quantizer on GPUs: an exact index is copied as flat vectors, whose products are the same.
 
-def remove_other_snapshots(directory: Path, current: Generation) -> None:
-    """Deletes the snapshots of other generations, and what a run that was killed has left of them: they hold vectors of deleted text."""
-    for file in (*directory.glob("vectors-*.faiss"), *directory.glob("vectors-*.partial")):
-        if file.name != current.file:
-            file.unlink(missing_ok=True)
+    Args:
+        to_device: copies a CPU index.
+        resources: what the copy needs to live.
+    """
+
+    def __init__(self, index: faiss.Index, to_device: Callable[[faiss.Index], Any], resources: object = None) -> None:
+        import faiss
+
+        self._resources = resources
+        self._ids: np.ndarray | None = None
+        if isinstance(index, faiss.IndexIDMap2):
+            self._ids = faiss.vector_to_array(index.id_map)
+            flat = faiss.IndexFlatIP(index.d)
+            storage = faiss.downcast_index(index.index)
+            for first in range(0, index.ntotal, BLOCK_ROWS):
+                flat.add(storage.reconstruct_n(first, min(BLOCK_ROWS, index.ntotal - first)))
+            self._copy = to_device(flat)
+        else:
+            self._copy = to_device(index)
+            self._copy.nprobe = index.nprobe  # type: ignore[attr-defined]
+        self._lock = threading.Lock()
+
+    def neighbours(self, query: np.ndarray, limit: int) -> list[tuple[int, float]]:
+        """The `limit` ids nearest to `query`: `(id, cosine)`, best first."""
+        with self._lock:
+            similarities, rows = self._copy.search(query[None, :], limit)
+        ids = rows[0] if self._ids is None else np.where(rows[0] >= 0, self._ids[rows[0]], -1)
+        return [(int(id_), float(similarity)) for id_, similarity in zip(ids, similarities[0], strict=True) if id_ >= 0]

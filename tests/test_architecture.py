@@ -27,19 +27,25 @@ ALLOWED = {
     "command_line": set(),
     "files": set(),
     "lock": {"errors"},
-    "store": {"errors", "files", "lexical", "lock", "migrations", "moments", "types"},
+    "pruning": set(),
+    "store": {"errors", "files", "lexical", "lock", "migrations", "moments", "pruning", "types"},
     "wire": {"types"},
     "conversations": {"store", "types", "wire"},
-    "vectors": {"errors", "files", "store"},
+    "vectors": {"errors"},
+    "snapshots": {"errors", "files", "store", "vectors"},
     "encoder": {"errors"},
     "batches": {"errors", "lane"},
     "trial": {"encoder"},
     "embed": {"batches", "config", "encoder", "errors", "lane", "models", "store", "trial"},
-    "bench": {"config", "embed", "errors", "models"},
-    "backup": {"errors", "files", "lock", "store", "vectors"},
+    "bench_corpus": {"embed", "evaluate", "lexical", "store", "text", "types"},
+    "bench_search": {
+        "bench_corpus", "config", "embed", "errors", "evaluate", "retrieve", "snapshots", "store", "timing", "types", "vectors",
+    },
+    "bench": {"bench_search", "config", "embed", "errors", "models"},
+    "backup": {"errors", "files", "lock", "snapshots", "store"},
     "retrieve": {
-        "compose", "config", "embed", "errors", "lane", "language", "lexical", "models", "store", "timing", "types", "understand",
-        "vectors",
+        "compose", "config", "embed", "errors", "lane", "language", "lexical", "models", "snapshots", "store", "timing", "types",
+        "understand", "vectors",
     },
     "evidence": {"embed", "lexical", "store", "text", "types"},
     "ground": {"evidence", "text", "types"},
@@ -48,23 +54,11 @@ ALLOWED = {
         "config", "errors", "evidence", "generate", "ground", "prompts", "retrieve", "text", "timing", "types", "understand",
     },
     "evaluate": {"errors", "types"},
-    "doctor": {"backup", "config", "embed", "errors", "models", "store", "vectors"},
+    "doctor": {"backup", "config", "embed", "errors", "models", "snapshots", "store", "vectors"},
 }  # fmt: skip
 INGEST_MAY_USE = {
-    "types",
-    "errors",
-    "command_line",
-    "config",
-    "models",
-    "store",
-    "vectors",
-    "embed",
-    "text",
-    "timing",
-    "pages",
-    "moments",
-    "language",
-}
+    "types", "errors", "command_line", "config", "models", "store", "snapshots", "embed", "text", "timing", "pages", "moments", "language",
+}  # fmt: skip
 HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "py3langid"}
 
 

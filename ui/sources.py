@@ -77,7 +77,7 @@ def find_passage(store: Store, course: str, chunk_id: str) -> Passage | None:
     """The passage with this id, if the course has it and it is visible now."""
     if not (chunk_id.isascii() and chunk_id.isdigit() and len(chunk_id) < 19):
         return None
-    return store.passage_in(Scope(course), int(chunk_id))
+    return store.passages_in(Scope(course), [int(chunk_id)]).get(int(chunk_id))
 
 
 def quote_of(passage: Passage, number: str, cited: Sequence[Source]) -> str:

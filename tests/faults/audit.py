@@ -10,9 +10,10 @@ import numpy as np
 from ingest.chunk import embedded_text
 from rag.backup import check_catalogue
 from rag.lexical import indexed_text
+from rag.snapshots import load_snapshot, search
 from rag.store import CATALOGUE, Store
 from rag.types import Scope
-from rag.vectors import load_snapshot, search
+from rag.vectors import ChunkSet
 from support import HashingEmbedder
 
 COURSE = "optics"
@@ -90,7 +91,7 @@ def _search_faults(store: Store) -> list[str]:
     for question in QUESTIONS:
         query = embedder.embed_query(question)
         exact = sorted((float(embedder.embed_query(text) @ query) for text in texts.values()), reverse=True)[:10]
-        found = search(snapshot, query, 10, chunk_ids)
+        found = search(snapshot, query, 10, ChunkSet(chunk_ids))
         if not np.allclose([similarity for _, similarity in found], exact, atol=2e-3):
             faults.append(f"the vector search for {question!r} does not find what is there")
         if any(abs(float(embedder.embed_query(texts[chunk_id]) @ query) - similarity) > 2e-3 for chunk_id, similarity in found):

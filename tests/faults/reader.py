@@ -10,9 +10,10 @@ from pathlib import Path
 
 from faults.audit import COURSE, QUESTIONS
 from ingest.chunk import embedded_text
+from rag.snapshots import SnapshotHolder, search
 from rag.store import Store
 from rag.types import Scope
-from rag.vectors import SnapshotHolder, search
+from rag.vectors import ChunkSet
 from support import HashingEmbedder
 
 
@@ -66,7 +67,7 @@ class _Reader(threading.Thread):
         self.generation = snapshot.generation.number
         self.generations.add(self.generation)
         query = self.embedder.embed_query(question)
-        found = search(snapshot, query, 5, self.store.chunk_ids(Scope(COURSE)))
+        found = search(snapshot, query, 5, ChunkSet(self.store.chunk_ids(Scope(COURSE))))
         passages = self.store.passages([chunk_id for chunk_id, _ in found])
         for chunk_id, similarity in found:
             passage = passages.get(chunk_id)

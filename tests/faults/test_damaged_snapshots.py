@@ -9,8 +9,8 @@ from pathlib import Path
 
 from faults.audit import faults_of_store
 from faults.conftest import ChangingCourse, Victims, times
+from rag.snapshots import load_snapshot
 from rag.store import Store
-from rag.vectors import load_snapshot
 
 Damage = Callable[[Path, random.Random, bytes], bytes]
 

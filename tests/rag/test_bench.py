@@ -5,6 +5,7 @@ import pytest
 
 from rag.__main__ import main
 from rag.bench import BENCHES, bench_embed, bench_ingest, sample_texts, table
+from rag.bench_search import bench_search
 from rag.config import Config
 from rag.errors import CorpusError
 
@@ -62,3 +63,16 @@ def test_the_figures_of_an_ingest(tmp_path: Path) -> None:
     assert figures["pages"] > 30
     with pytest.raises(CorpusError, match=r"holds no PDF; name a folder that does"):
         bench_ingest(Config(), tmp_path)
+
+
+@pytest.mark.models
+def test_the_figures_of_a_search(tmp_path: Path) -> None:
+    figures = bench_search(Config(device="cpu"), tmp_path, sizes=(0, 1500), questions=20)
+    assert figures["course passages"] > 300
+    assert (figures["course recall@10"], figures["1_500 recall@10"]) == (1, 1)
+    assert (figures["1_500 passages"], figures["1_500 kind"], figures["1_500 published recall@10"]) == (1500, "IDMap2,SQfp16", None)
+    assert (figures["1_500 half kept recall@10"], figures["1_500 hundredth kept recall@10"]) == (1, 1)
+    assert "1_500 none kept recall@10" not in figures
+    stages = sum(figures[f"1_500 {stage} p50_ms"] for stage in ("embed", "dense", "lexical", "fuse"))
+    assert stages == pytest.approx(figures["1_500 p50_ms"], rel=0.5)
+    assert figures["1_500 langchain recall@10"] == 1 or "not installed" in figures["1_500 langchain missing"]

@@ -10,6 +10,7 @@ from rag.answer import Engine
 from rag.config import Config
 from rag.errors import QuestionError, UnknownCourse
 from rag.retrieve import Searcher, check_question, fuse, speaks_of_another_part
+from rag.snapshots import publish
 from rag.store import Store
 from rag.types import Chunk, Location, LocationKind, Passage, Scope
 from support import HashingEmbedder
@@ -104,3 +105,19 @@ def test_vectors_find_what_no_word_matches(engine: Engine, monkeypatch: pytest.M
     hits = engine.searcher.search("Which rays cause aberration?", Scope("optics"))
     assert hits[0].passage.chunk.location.heading == ("Lenses", "Aberration")
     assert hits[0].bm25 is None
+
+
+def test_scopes_in_use_are_read_for_a_newer_snapshot_before_a_search_needs_them(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    searcher = engine.searcher
+    assert searcher.search("midterm", Scope("optics"))[0].passage.source == "syllabus.md"
+    searcher.store.remove_documents("optics", ["syllabus.md"])
+    publish(searcher.store)
+    searcher.snapshots.current()
+    searcher.snapshots.wait()
+    monkeypatch.setattr(searcher.store, "chunk_ids", lambda scope: pytest.fail("a search had to wait for it"))
+    assert {hit.passage.source for hit in searcher.search("midterm", Scope("optics"))} == {"notes/week02-lenses.md"}
+
+
+def test_a_scope_without_chunks_is_answered_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine.searcher.store, "search_text", lambda *_: pytest.fail("there is nothing to search"))
+    assert engine.searcher.search("midterm", Scope("optics", week=99)) == []

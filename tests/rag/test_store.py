@@ -279,3 +279,73 @@ def test_languages_of_a_scope_the_commonest_first(optics: Store) -> None:
     assert optics.languages(all_of()) == ["de", "en"]
     assert optics.languages(all_of(path="en")) == ["en"]
     assert optics.languages(all_of(path="x.md")) == []
+
+
+@pytest.fixture
+def shelves(optics: Store, tmp_path: Path) -> Store:
+    """Two courses of 60 documents, saved in turns: `prism` in every tenth, `lens` in every ninth, so that number 0 alone has both."""
+    optics.save_course("other", "Other", tmp_path)
+    for number in range(60):
+        held = ["prism"] * (number % 10 == 0) + ["lens"] * (number % 9 == 0)
+        texts = [" ".join([*held, f"n{number}", f"filler{part}"]) for part in range(3)]
+        for course in ("optics", "other"):
+            optics.save_document(course, document(f"{number}.txt", *texts, facts={"week": str(number % 2)}))
+    return optics
+
+
+@pytest.mark.parametrize("narrowed", [{}, {"week": 0}], ids=["course", "week"])
+def test_a_narrowed_text_search_stays_in_its_scope(shelves: Store, narrowed: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag.store.ENOUGH_CANDIDATES", 1)
+    few = shelves.search_text(any_word("prism lens", None), all_of(**narrowed), 100, most_rows=1)
+    found = shelves.passages([chunk_id for chunk_id, _ in few]).values()
+    assert [(passage.course, passage.source) for passage in found] == [("optics", "0.txt")] * 3
+    assert few == shelves.search_text(any_word("prism lens", None), all_of(**narrowed), 100)[:3]
+
+
+def test_narrowing_changes_no_score_of_what_it_keeps(optics: Store) -> None:
+    """Of 200 chunks 25 hold `prism`, 27 `lens`, two of them both: by BM25 these are first. Chunks with `lens` alone are not ranked."""
+    for number in range(200):
+        words = ["prism"] * (number < 25) + ["lens"] * (23 <= number < 50)
+        optics.save_document("optics", document(f"{number}.txt", " ".join([*words, f"n{number}"])))
+    full = optics.search_text(any_word("prism lens", None), all_of(), 100)
+    narrowed = optics.search_text(any_word("prism lens", None), all_of(), 100, most_rows=25)
+    assert len(full) == 50
+    assert narrowed == [pair for pair in full if pair[0] in range(1, 26)]
+    assert {chunk_id for chunk_id, _ in narrowed[:2]} == {24, 25}
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "matches"), [({}, 12 * 3 + 48), ({"week": 1}, 3 * 3 + 27), ({"path": "30.txt"}, 3)], ids=["course", "week", "file"]
+)
+def test_a_small_scope_is_searched_as_a_large_one(shelves: Store, narrowed: dict[str, object], matches: int) -> None:
+    scope = all_of(**narrowed)
+    small = shelves.search_text(any_word("prism lens filler1", None), scope, 1000, len(shelves.chunk_ids(scope)))
+    assert small == shelves.search_text(any_word("prism lens filler1", None), scope, 1000)
+    assert len(small) == matches
+
+
+def test_all_are_ranked_when_too_few_are_promising(optics: Store) -> None:
+    for number in range(200):
+        words = ["prism"] * (number < 25) + ["lens"] * (25 <= number < 50)
+        optics.save_document("optics", document(f"{number}.txt", " ".join([*words, f"n{number}"])))
+    assert len(optics.search_text(any_word("prism lens", None), all_of(), 100, most_rows=1)) == 50, "no chunk holds both"
+
+
+def test_a_course_is_looked_at_alone_wherever_it_stands(shelves: Store) -> None:
+    """The only course and one of two must rank alike, but for the number of chunks that BM25 knows of."""
+    both = [chunk_id for chunk_id, _ in shelves.search_text(any_word("n7", None), all_of(), 10)]
+    texts = {passage.source for passage in shelves.passages(both).values()}
+    assert (len(both), texts) == (3, {"7.txt"})
+    assert all(passage.course == "optics" for passage in shelves.passages(both).values())
+    shelves.remove_documents("optics", [f"{number}.txt" for number in range(60)])
+    assert shelves.search_text(any_word("n7", None), all_of(), 10) == []
+    assert len(shelves.search_text(any_word("n7", None), all_of("other"), 10)) == 3
+
+
+def test_counts_are_taken_again_when_the_catalogue_has_changed(optics: Store) -> None:
+    for number in range(100):
+        optics.save_document("optics", document(f"{number}.txt", "lens" if number % 2 else "prism"))
+    assert len(optics.search_text(any_word("lens prism", None), all_of(), 100, most_rows=10)) == 50, "both stand in half: one is taken"
+    optics.remove_documents("optics", [f"{number}.txt" for number in range(0, 100, 2)])
+    assert len(optics.search_text(any_word("lens prism", None), all_of(), 100, most_rows=10)) == 50
+    assert len(optics.search_text(any_word("prism", None), all_of(), 100, most_rows=10)) == 0

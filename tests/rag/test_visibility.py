@@ -69,14 +69,14 @@ def test_the_cache_of_scopes_does_not_grow_with_time(engine: Engine) -> None:
     for second in range(50):
         found(engine, f"2100-01-01T10:00:{second:02}")
         found(engine, f"2000-01-01T10:00:{second:02}")
-    assert {scope.at for scope in engine.searcher._scopes} == {MOMENT, EARLIEST}
+    assert {scope.at for scope, _ in engine.searcher._scopes} == {ANY, EARLIEST}
 
 
 def test_a_source_that_is_not_visible_cannot_be_opened(engine: Engine) -> None:
     store = engine.searcher.store
     (chunk_id,) = store.chunk_ids(Scope("optics", path=HIDDEN_FILE, at=ANY)).tolist()
     assert find_passage(store, "optics", str(chunk_id)) is None
-    assert store.passage_in(Scope("optics", at=MOMENT), chunk_id).source == HIDDEN_FILE
+    assert store.passages_in(Scope("optics", at=MOMENT), [chunk_id])[chunk_id].source == HIDDEN_FILE
     for read in (store.document_text, store.original):
         with pytest.raises(StoreError, match=r"has no document exam\.md"):
             read("optics", HIDDEN_FILE)
