@@ -84,12 +84,7 @@ class Searcher:
         if query is None:
             with watch.stage("embed"):
                 query = self.embedder.embed_query(question)
-        with watch.stage("dense"):
-            self.store.require_embedder(self.embedder.stamp)  # a rebuild with another embedder may have happened since
-            snapshot = self._snapshots.current()
-            dense = search(snapshot, query, candidates, self._chunk_ids(scope, snapshot.generation.revision))
-        with watch.stage("lexical"):
-            lexical = self.store.search_text(match_expression(question), scope, candidates)
+        dense, lexical = self.legs(question, query, scope, candidates, watch)
         with watch.stage("fuse"):
             fused = fuse(dict(dense), dict(lexical), self.config.dense_weight)
             hits = self._hits(question, fused[:candidates], dict(dense), dict(lexical))
@@ -97,6 +92,18 @@ class Searcher:
             with watch.stage("rerank"):
                 hits = _rerank(question, hits, self._reranker)
         return hits[:limit]
+
+    def legs(
+        self, question: str, query: np.ndarray, scope: Scope, limit: int, watch: Stopwatch
+    ) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+        """What each leg brings to the fusion, best first: `(chunk id, similarity)` and `(chunk id, BM25)`."""
+        with watch.stage("dense"):
+            self.store.require_embedder(self.embedder.stamp)  # a rebuild with another embedder may have happened since
+            snapshot = self._snapshots.current()
+            dense = search(snapshot, query, limit, self._chunk_ids(scope, snapshot.generation.revision))
+        with watch.stage("lexical"):
+            lexical = self.store.search_text(match_expression(question), scope, limit)
+        return dense, lexical
 
     def _chunk_ids(self, scope: Scope, revision: int) -> np.ndarray:
         with self._lock:

@@ -39,7 +39,11 @@ ALLOWED = {
     "answer": {
         "config", "errors", "evidence", "generate", "ground", "prompts", "retrieve", "text", "timing", "types", "understand",
     },
-    "evaluate": {"errors", "types"},
+    "golden": {"errors", "types"},
+    "judge": {"golden", "types"},
+    "evaluate": {"golden", "judge", "types"},
+    "runs": {"config", "errors", "evaluate", "files", "golden", "store", "types"},
+    "misses": {"evaluate", "golden", "judge", "retrieve", "timing", "types"},
     "doctor": {"backup", "config", "embed", "errors", "models", "store", "vectors"},
 }  # fmt: skip
 INGEST_MAY_USE = {"types", "errors", "command_line", "config", "models", "store", "vectors", "embed", "text", "timing", "pages"}

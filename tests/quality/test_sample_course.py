@@ -7,7 +7,8 @@ import pytest
 from ingest.readers import read_document
 from rag.answer import Engine, answer
 from rag.config import Config
-from rag.evaluate import Golden, evaluate, read_questions
+from rag.evaluate import evaluate
+from rag.golden import Golden, read_questions
 from rag.types import Mode, Scope, Support
 from rag.understand import make_standalone
 from support import SAMPLE_COURSE

@@ -8,7 +8,9 @@ import pytest
 
 from rag.answer import Engine, answer
 from rag.errors import LecternError
-from rag.evaluate import Evaluation, Golden, Judged, auroc, coverage, evaluate, figure, judge_answer, judge_hits, read_questions, token_f1
+from rag.evaluate import Evaluation, Judged, auroc, evaluate, figure
+from rag.golden import Golden, read_questions
+from rag.judge import coverage, judge_answer, judge_hits, token_f1
 from rag.types import Chunk, Hit, Latency, Location, LocationKind, Mode, Passage, Scope
 from rag.wire import answer_to_json, hit_to_json
 from support import SHARED_DATA
