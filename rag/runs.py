@@ -191,7 +191,8 @@ def save_run(run: Run, path: Path) -> None:
         partial.write_text(json.dumps(run.to_json(), ensure_ascii=False), "utf-8")
         put_in_place(partial, path)
     except OSError as e:
-        partial.unlink(missing_ok=True)
+        if partial.exists():
+            partial.unlink()
         raise LecternError(f"the run cannot be written to {path}: {e.strerror}; name another place with --save") from e
 
 
@@ -252,8 +253,8 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> Differ
     if np.ptp(differences) > 0:
         found = bootstrap((differences,), np.mean, n_resamples=RESAMPLES, batch=BATCH, method="percentile", rng=0).confidence_interval
         low, high = float(found.low), float(found.high)
-    p = 1.0
-    if len(differing):
+    p = 1.0  # also for a single question that differs: both of its signs are as extreme
+    if len(differing) > 1:
         test = permutation_test((differing,), np.sum, permutation_type="samples", n_resamples=PERMUTATIONS, batch=BATCH * 10, rng=0)
         p = float(test.pvalue)
     rose, fell = int((differing > 0).sum()), int((differing < 0).sum())
