@@ -1,4 +1,4 @@
-"""`python -m rag`: search, ask, evaluate, bench, backup, restore, doctor. Results go to stdout, notices to stderr.
+"""`python -m rag`: search, ask, evaluate, compare, bench, backup, restore, doctor. Results go to stdout, notices to stderr.
 
 Exit codes: 0 done, 1 error (one line that says what to do), 2 usage.
 """
@@ -10,10 +10,10 @@ import json
 import re
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rag.command_line import positive, print_error
 from rag.errors import LecternError
@@ -21,7 +21,11 @@ from rag.moments import ANY, EXPECTED, utc_moment
 
 if TYPE_CHECKING:
     from rag.config import Config
-    from rag.evaluate import Golden
+    from rag.evaluate import Evaluation
+    from rag.golden import Golden, QuestionSet
+    from rag.misses import Miss
+    from rag.retrieve import Searcher
+    from rag.runs import Comparison, Run
     from rag.types import Answer, Hit, Scope
 
 FILTERS = ("path", "material", "week", "lecture", "format", "at")
@@ -67,7 +71,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", parents=[common, about, answering], help="measure with golden questions")
     evaluate.add_argument("questions", type=Path, metavar="QUESTIONS.jsonl")
     evaluate.add_argument("--answers", action="store_true", help="answer too: slower, and measures answers and refusals")
+    evaluate.add_argument("--half", choices=("even", "odd"), help="only these questions, from 0: tune on one half, report the other")
+    evaluate.add_argument("--limit", type=positive, metavar="N", help="only the first N of them")
+    evaluate.add_argument("--save", metavar="NAME", help="keep the run in the store under this name, or in a file that ends in .json")
+    evaluate.add_argument("--compare", metavar="RUN", help="a saved run, by name or file: what differs, question by question")
+    evaluate.add_argument("--errors", type=positive, metavar="N", help="the N worst questions, what was found instead and by which leg")
     evaluate.set_defaults(command=_evaluate)
+    compare = commands.add_parser("compare", parents=[common], help="compare two saved runs of evaluate, question by question")
+    compare.add_argument("before", metavar="BEFORE", help="a saved run, by name or file")
+    compare.add_argument("after", metavar="AFTER")
+    compare.set_defaults(command=_compare)
     bench = commands.add_parser("bench", parents=[common], help="measure how fast this machine runs the parts")
     bench.add_argument("part", choices=("embed", "ingest", "search"), help="what to measure, each beside what tutorials write")
     bench.add_argument(
@@ -131,7 +144,7 @@ def _scope(options: argparse.Namespace, golden: Golden) -> Scope:
 
 
 def _asked(options: argparse.Namespace) -> Iterable[Golden]:
-    from rag.evaluate import Golden, read_questions
+    from rag.golden import Golden, read_questions
 
     return read_questions(options.queries) if options.queries else [Golden("0", options.question)]
 
@@ -203,22 +216,72 @@ def _answer_lines(answered: Answer) -> Iterator[str]:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from rag.answer import Engine, answer
-    from rag.evaluate import HITS, evaluate, read_questions
+    from rag.evaluate import evaluate
+    from rag.golden import Half, read_question_set, select
+    from rag.judge import HITS
+    from rag.misses import find_misses
     from rag.retrieve import Searcher
+    from rag.runs import compare, load_run, require_free, run_path, save_run
     from rag.understand import make_standalone
 
-    questions = read_questions(options.questions)
     config = _config(options)
+    question_set = read_question_set(options.questions)
+    questions = select(question_set.questions, Half(options.half) if options.half else None, options.limit)
+    before = load_run(run_path(options.compare, config.store)) if options.compare else None
+    target = run_path(options.save, config.store) if options.save else None
+    if target:
+        require_free(target)
     engine = Engine.from_config(config, _notify) if options.answers else None
     searcher = engine.searcher if engine else Searcher.from_config(config, _notify)
+
+    def asked(golden: Golden) -> tuple[str, Scope]:
+        return make_standalone(golden.question, golden.history), _scope(options, golden)
+
     with _progress_bar(len(questions)) as progress:
         evaluation = evaluate(
             questions,
-            search=lambda golden: searcher.search(make_standalone(golden.question, golden.history), _scope(options, golden), HITS),
+            search=lambda golden: searcher.search(*asked(golden), HITS),
             answer=(lambda golden: answer(golden.question, _scope(options, golden), engine, golden.history)) if engine else None,
             progress=progress,
         )
-    print(json.dumps({"course": options.course} | evaluation.to_json()) if options.json else evaluation.table())
+    run = _as_run(options, config, question_set, evaluation, searcher) if before or target else None
+    if run and target:
+        save_run(run, target)
+        _notify(f"saved to {target}")
+    comparison = compare(before, run) if run and before else None
+    misses = find_misses(evaluation, options.errors, searcher, asked) if options.errors else None
+    _print_evaluation(options, evaluation, comparison, misses)
+    return 0
+
+
+def _as_run(options: argparse.Namespace, config: Config, questions: QuestionSet, evaluation: Evaluation, searcher: Searcher) -> Run:
+    from rag.runs import make_run, make_setting
+
+    asked_for = {"filters": dict(options.filter), "half": options.half, "limit": options.limit, "answers": options.answers}
+    setting = make_setting(config, options.course, questions, searcher.embedder.stamp, searcher.store.revision(), **asked_for)
+    return make_run(options.save or "this run", evaluation, setting)
+
+
+def _print_evaluation(
+    options: argparse.Namespace, evaluation: Evaluation, comparison: Comparison | None, misses: Sequence[Miss] | None
+) -> None:
+    found: dict[str, Any] = {"course": options.course} | evaluation.to_json()
+    shown = [evaluation.table()]
+    if comparison:
+        found["comparison"] = comparison.to_json()
+        shown.append(comparison.table())
+    if misses is not None:
+        found["errors"] = [miss.to_json() for miss in misses]
+        shown += ["\n".join(miss.lines()) for miss in misses] or ["no errors: every question found first, and whole, what it wants"]
+    print(json.dumps(found, ensure_ascii=False) if options.json else "\n\n".join(shown))
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from rag.runs import compare, load_run, run_path
+
+    store = _config(options).store
+    comparison = compare(*(load_run(run_path(name, store)) for name in (options.before, options.after)))
+    print(json.dumps(comparison.to_json(), ensure_ascii=False) if options.json else comparison.table())
     return 0
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rag.embed import Embedder
-from rag.evaluate import Golden
+from rag.golden import Golden
 from rag.store import EmbedderStamp, NewDocument, Store
 from rag.text import STOPWORDS, fold, sentences, stem
 from rag.types import Chunk, Location, LocationKind, Passage

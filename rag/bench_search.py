@@ -24,7 +24,7 @@ from rag.bench_corpus import CourseWords, Statistics, course_vectors, measure, q
 from rag.config import Config
 from rag.embed import SentenceTransformerEmbedder
 from rag.errors import LecternError
-from rag.evaluate import read_questions
+from rag.golden import read_questions
 from rag.retrieve import Searcher
 from rag.snapshots import publish, search
 from rag.store import Store

@@ -18,8 +18,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from rag.config import Config
-from rag.evaluate import Golden, auroc, read_questions
+from rag.evaluate import auroc
 from rag.evidence import confidence_features, select_evidence, word_weights
+from rag.golden import Golden, read_questions
 from rag.retrieve import Searcher
 from rag.types import Scope
 from rag.understand import make_standalone

@@ -37,9 +37,9 @@ ALLOWED = {
     "batches": {"errors", "lane"},
     "trial": {"encoder"},
     "embed": {"batches", "config", "encoder", "errors", "lane", "models", "store", "trial"},
-    "bench_corpus": {"embed", "evaluate", "lexical", "store", "text", "types"},
+    "bench_corpus": {"embed", "golden", "lexical", "store", "text", "types"},
     "bench_search": {
-        "bench_corpus", "config", "embed", "errors", "evaluate", "retrieve", "snapshots", "store", "timing", "types", "vectors",
+        "bench_corpus", "config", "embed", "errors", "golden", "retrieve", "snapshots", "store", "timing", "types", "vectors",
     },
     "bench": {"bench_search", "config", "embed", "errors", "models"},
     "backup": {"errors", "files", "lock", "snapshots", "store"},
@@ -53,7 +53,11 @@ ALLOWED = {
     "answer": {
         "config", "errors", "evidence", "generate", "ground", "prompts", "retrieve", "text", "timing", "types", "understand",
     },
-    "evaluate": {"errors", "types"},
+    "golden": {"errors", "types"},
+    "judge": {"golden", "types"},
+    "evaluate": {"golden", "judge", "types"},
+    "runs": {"config", "errors", "evaluate", "files", "golden", "store", "types"},
+    "misses": {"evaluate", "golden", "judge", "retrieve", "timing", "types"},
     "doctor": {"backup", "config", "embed", "errors", "models", "snapshots", "store", "vectors"},
 }  # fmt: skip
 INGEST_MAY_USE = {

@@ -102,6 +102,37 @@ def test_evaluate_prints_figures(store: str, tmp_path: Path) -> None:
     assert figures["refused_answerable"]["mean"] == 0
 
 
+def test_a_run_is_saved_and_compared_and_its_worst_questions_shown(store: str, tmp_path: Path) -> None:
+    questions = tmp_path / "q.jsonl"
+    questions.write_text(
+        '{"id": 1, "question": "late days cost?", "relevant": [{"source": "syllabus.md", "quote": "Each late day costs 5 points."}]}\n'
+        '{"id": 2, "question": "late days cost?", "relevant": [{"source": "lenses.txt", "quote": "marginal rays meet closer"}]}\n'
+        '{"id": 3, "question": "marginal rays?", "relevant": [{"source": "lenses.txt", "quote": "marginal rays meet closer"}]}\n'
+    )
+    evaluate = ("rag", "evaluate", str(questions), "--course", "optics", "--store", store)
+    saved = run(*evaluate, "--save", "base", "--limit", "2", "--json")
+    assert saved.returncode == 0, saved.stderr
+    assert "saved to" in saved.stderr
+    again = run(*evaluate, "--save", "base")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "save under another name" in again.stderr
+    other = tmp_path / "odd.json"
+    done = run(*evaluate, "--half", "odd", "--compare", "base", "--save", str(other), "--errors", "5", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["questions"], found["figures"]["mrr@10"]["mean"]) == (1, 0.5)
+    assert (found["comparison"]["questions"], found["comparison"]["only_before"]) == (1, 1)
+    assert found["comparison"]["settings"]["half"] == [None, "odd"]
+    (error,) = found["errors"]
+    assert (error["id"], error["ranks"]) == ("2", {"dense": 2, "lexical": None, "final": 2, "candidates": 100})
+    shown = run("rag", "compare", "base", str(other), "--store", store)
+    assert shown.stdout.startswith("base → ")
+    assert "mrr@10                 0.500 → 0.500  +0.000 [+0.000, +0.000] p=1.0000  rose 0, fell 0, same 1" in shown.stdout
+    missing = run("rag", "compare", "base", "none", "--store", store)
+    assert missing.returncode == 1
+    assert "those beside it: base" in missing.stderr
+
+
 ERRORS = {
     "unknown course": (("rag", "ask", "x y z?", "--course", "algebra", "--store", "{store}"), 1, "there is no course 'algebra'"),
     "empty question": (("rag", "ask", " ", "--course", "optics", "--store", "{store}"), 1, "the question is empty"),

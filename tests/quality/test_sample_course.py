@@ -1,4 +1,5 @@
-"""What the sample course's golden questions must reach. The floors lie below the figures in the README by about two standard errors."""
+"""What the sample course's golden questions must reach. The floors lie three hundredths below the figures of the README; another type
+of the embedder's arithmetic moves those by less than one (docs/experiments.md)."""
 
 from __future__ import annotations
 
@@ -7,15 +8,15 @@ import pytest
 from ingest.readers import read_document
 from rag.answer import Engine, answer
 from rag.config import Config
-from rag.evaluate import Golden, evaluate, read_questions
+from rag.evaluate import evaluate
+from rag.golden import Golden, read_questions
 from rag.types import Mode, Scope, Support
 from rag.understand import make_standalone
 from support import SAMPLE_COURSE
 
 pytestmark = pytest.mark.models
 COURSE = Scope("llm-systems")
-RECALL_AT_5_FLOOR = 0.62
-MRR_FLOOR = 0.50
+FLOORS = {"recall@5": 0.67, "mrr@10": 0.52, "coverage@750w": 0.73}
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +51,8 @@ def test_every_quote_stands_in_its_file(questions: list[Golden]) -> None:
 
 def test_retrieval_reaches_its_floor(sample_engine: Engine, questions: list[Golden]) -> None:
     figures = evaluate(questions, lambda q: sample_engine.searcher.search(make_standalone(q.question, q.history), COURSE, 10)).figures()
-    assert figures["recall@5"].mean >= RECALL_AT_5_FLOOR
-    assert figures["mrr@10"].mean >= MRR_FLOOR
+    reached = {name: figures[name].mean for name in FLOORS}
+    assert {name: mean for name, mean in reached.items() if mean < FLOORS[name]} == {}
 
 
 def test_a_generated_answer_stands_on_the_page_it_cites(sample_engine: Engine) -> None:
