@@ -12,6 +12,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from rag.moments import ANY, EXPECTED, utc_moment
 if TYPE_CHECKING:
     from rag.config import Config
     from rag.evaluate import Golden
+    from rag.interpret import Interpreted
+    from rag.retrieve import Searcher
     from rag.types import Answer, Hit, Scope
 
 FILTERS = ("path", "material", "week", "lecture", "format", "at")
@@ -132,16 +135,23 @@ def _search(options: argparse.Namespace) -> int:
     limit = options.hits or (10 if options.queries else 5)
     for golden in _asked(options):
         watch = Stopwatch()
-        hits = searcher.search(golden.question, _scope(options, golden), limit, watch)
+        scope = _scope(options, golden)
+        with watch.stage("understand"):
+            asked = searcher.interpret(golden.question, scope)
+        hits = searcher.search(asked, scope, limit, watch)
         if options.json:
             line = {
                 "id": golden.id,
                 "question": golden.question,
+                "searched_for": asked.text,
+                "notices": list(asked.notices),
                 "hits": [hit_to_json(hit) for hit in hits],
                 "latency_ms": watch.latency().to_json(),
             }
             print(json.dumps(line, ensure_ascii=False), flush=True)
         else:
+            for notice in asked.notices:
+                _notify(notice)
             print("\n\n".join(_hit_lines(hit) for hit in hits) or "nothing found")
     return 0
 
@@ -188,7 +198,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     from rag.answer import Engine, answer
     from rag.evaluate import HITS, evaluate, read_questions
     from rag.retrieve import Searcher
-    from rag.understand import make_standalone
 
     questions = read_questions(options.questions)
     config = _config(options)
@@ -197,12 +206,20 @@ def _evaluate(options: argparse.Namespace) -> int:
     with _progress_bar(len(questions)) as progress:
         evaluation = evaluate(
             questions,
-            search=lambda golden: searcher.search(make_standalone(golden.question, golden.history), _scope(options, golden), HITS),
+            search=lambda golden: searcher.search(_interpreted(searcher, golden, _scope(options, golden)), _scope(options, golden), HITS),
             answer=(lambda golden: answer(golden.question, _scope(options, golden), engine, golden.history)) if engine else None,
             progress=progress,
         )
     print(json.dumps({"course": options.course} | evaluation.to_json()) if options.json else evaluation.table())
     return 0
+
+
+def _interpreted(searcher: Searcher, golden: Golden, scope: Scope) -> Interpreted:
+    """A golden question as answering it would search."""
+    from rag.understand import make_standalone, meaning_of_follow_up
+
+    asked = searcher.interpret(make_standalone(golden.question, golden.history), scope)
+    return replace(asked, meaning=meaning_of_follow_up(golden.question, golden.history))
 
 
 @contextmanager

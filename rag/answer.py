@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
@@ -25,7 +25,7 @@ from rag.retrieve import Searcher, check_question
 from rag.text import sentence_spans, sentences, words
 from rag.timing import Stopwatch
 from rag.types import Answer, Hit, Mode, Passage, Scope, Sentence, Source, Support, Turn
-from rag.understand import make_standalone
+from rag.understand import make_standalone, meaning_of_follow_up
 
 _LOG = logging.getLogger("lectern")
 
@@ -101,18 +101,21 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
     watch = Stopwatch()
     config = engine.config
     question = check_question(question, config.question_characters)
-    with watch.stage("understand"):
-        standalone = make_standalone(question, history)[-config.question_characters :]
     searcher = engine.searcher
+    with watch.stage("understand"):
+        asked = searcher.interpret(make_standalone(question, history)[-config.question_characters :], scope)
+        asked = replace(asked, meaning=meaning_of_follow_up(question, history))
+    standalone = asked.text
     with watch.stage("embed"):
         query = searcher.embedder.embed_query(standalone)
-    hits = searcher.search(standalone, scope, watch=watch, query=query)
+    hits = searcher.search(asked, scope, watch=watch, query=None if asked.meaning else query)
     yield Found(tuple(hits))
     with watch.stage("evidence"):
         evidence = select_evidence(query, hits[: config.sources], word_weights(standalone, searcher.store), searcher.embedder)
         sure = confidence(evidence)
     shown = frozenset({Support.SUPPORTED, Support.WEAK} if config.show_weak_sentences else {Support.SUPPORTED})
-    draft = _Composition(question, standalone, sure, [hit.passage for hit in hits[: config.sources]], shown)
+    passages = [hit.passage for hit in hits[: config.sources]]
+    draft = _Composition(question, standalone, sure, passages, shown, list(asked.notices))
     if not evidence or sure < config.confidence_floor:
         yield _refusal(draft, hits, watch)
         return

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,13 +22,13 @@ from pydantic import ConfigDict, PrivateAttr
 from rag.config import NONE, Config
 from rag.embed import Embedder, SentenceTransformerEmbedder
 from rag.errors import QuestionError
+from rag.interpret import Interpreted, Interpreter
 from rag.lane import COMPUTE_LANE
 from rag.models import load_reranker
 from rag.store import Store
 from rag.text import content_words
 from rag.timing import Stopwatch
-from rag.types import Hit, Passage, Scope
-from rag.understand import numbered_parts
+from rag.types import Hit, Scope
 from rag.vectors import SnapshotHolder, search
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 
 _LOG = logging.getLogger("lectern")
-
-OTHER_PART_PENALTY = 0.6
-"""Factor on the score of a passage about another assignment, lab or lecture than the one asked for."""
 
 
 class Searcher:
@@ -60,43 +57,60 @@ class Searcher:
         self._reranker: CrossEncoder | None = load_reranker(config.reranker, config) if config.reranker != NONE else None
         self._scopes: dict[Scope, tuple[int, np.ndarray]] = {}
         self._lock = threading.Lock()
+        self._interpreter = Interpreter(store, lambda word: embedder.count_tokens([word]) == [1])
 
     @classmethod
     def from_config(cls, config: Config, notify: Callable[[str], None] = _LOG.warning) -> Searcher:
         return cls(Store.open(config.store), SentenceTransformerEmbedder.from_config(config), config, notify)
 
+    def interpret(self, question: str, scope: Scope) -> Interpreted:
+        """The question as `search` takes it: an error that is corrected can then be told.
+
+        Raises:
+            QuestionError: the question is empty or too long, or the scope's `at` is no moment.
+            UnknownCourse: the scope names a course that the store does not have.
+        """
+        question = check_question(question, self.config.question_characters)
+        self.store.require_course(scope.course)
+        return self._interpreter.interpret(question, self.store.settle(scope))
+
     def search(
-        self, question: str, scope: Scope, limit: int | None = None, watch: Stopwatch | None = None, query: np.ndarray | None = None
+        self,
+        question: str | Interpreted,
+        scope: Scope,
+        limit: int | None = None,
+        watch: Stopwatch | None = None,
+        query: np.ndarray | None = None,
     ) -> list[Hit]:
         """The best hits for a question, best first.
 
         Args:
-            query: the question's vector, `(d,) float32` of norm 1, where the caller has it already.
+            query: the vector of the question's `dense` text, `(d,) float32` of norm 1, where the caller has it already.
 
         Raises:
             QuestionError: the question is empty or too long.
             UnknownCourse: the scope names a course that the store does not have.
         """
         watch = watch or Stopwatch()
-        question = check_question(question, self.config.question_characters)
-        self.store.require_course(scope.course)
-        scope = self.store.settle(scope)
+        with watch.stage("understand"):
+            asked = self.interpret(question, scope) if isinstance(question, str) else question
+            scope = self.store.settle(scope)
         limit, candidates = limit or self.config.hits, max(self.config.candidates, limit or 0)
         if query is None:
             with watch.stage("embed"):
-                query = self.embedder.embed_query(question)
+                query = self.embedder.embed_query(asked.dense)
         with watch.stage("dense"):
             self.store.require_embedder(self.embedder.stamp)  # a rebuild with another embedder may have happened since
             snapshot = self._snapshots.current()
             dense = search(snapshot, query, candidates, self._chunk_ids(scope, snapshot.generation.revision))
         with watch.stage("lexical"):
-            lexical = self.store.search_text(match_expression(question), scope, candidates)
+            lexical = self.store.search_text(match_expression(asked.lexical), scope, candidates)
         with watch.stage("fuse"):
             fused = fuse(dict(dense), dict(lexical), self.config.dense_weight)
-            hits = self._hits(question, fused[:candidates], dict(dense), dict(lexical))
+            hits = self._hits(asked, fused[:candidates], dict(dense), dict(lexical))
         if self._reranker is not None:
             with watch.stage("rerank"):
-                hits = _rerank(question, hits, self._reranker)
+                hits = _rerank(asked.text, hits, self._reranker)
         return hits[:limit]
 
     def _chunk_ids(self, scope: Scope, revision: int) -> np.ndarray:
@@ -108,30 +122,16 @@ class Searcher:
                 self._scopes = {key: value for key, value in self._scopes.items() if value[0] == revision} | {scope: known}
         return known[1]
 
-    def _hits(self, question: str, fused: Sequence[tuple[int, float]], dense: dict[int, float], lexical: dict[int, float]) -> list[Hit]:
+    def _hits(
+        self, asked: Interpreted, fused: Sequence[tuple[int, float]], dense: dict[int, float], lexical: dict[int, float]
+    ) -> list[Hit]:
         passages = self.store.passages([chunk_id for chunk_id, _ in fused])
-        asked = numbered_parts(question)
-        scored = [
-            (score * (OTHER_PART_PENALTY if speaks_of_another_part(passages[chunk_id], asked) else 1.0), passages[chunk_id])
-            for chunk_id, score in fused
-            if chunk_id in passages
-        ]
+        scored = [(score * asked.parts.factor(passages[chunk_id]), passages[chunk_id]) for chunk_id, score in fused if chunk_id in passages]
         scored.sort(key=lambda pair: -pair[0])
         return [
             Hit(passage, rank, score, dense.get(passage.chunk_id), lexical.get(passage.chunk_id))
             for rank, (score, passage) in enumerate(scored, 1)
         ]
-
-
-def speaks_of_another_part(passage: Passage, asked: Mapping[str, set[str]]) -> bool:
-    """Whether a passage stands under another number of the same kind than was asked for: lab 2 when the question is about lab 1.
-
-    Only its document and headings count: the text of assignment 1 may well mention assignment 2.
-    """
-    if not asked:
-        return False
-    named = numbered_parts(f"{passage.source} {passage.chunk.context}")
-    return any(kind in named and not numbers & named[kind] for kind, numbers in asked.items())
 
 
 def check_question(question: str, longest: int) -> str:

@@ -131,6 +131,9 @@ class Passage:
     source: str
     title: str
     chunk: Chunk
+    material: str | None = None
+    week: int | None = None
+    lecture: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
