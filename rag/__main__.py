@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rag.config import Config
     from rag.evaluate import Evaluation
     from rag.golden import Golden, QuestionSet
+    from rag.interpret import Interpreted
     from rag.misses import Miss
     from rag.retrieve import Searcher
     from rag.runs import Comparison, Run
@@ -162,16 +163,23 @@ def _search(options: argparse.Namespace) -> int:
     limit = options.hits or (10 if options.queries else 5)
     for golden in _asked(options):
         watch = Stopwatch()
-        hits = searcher.search(golden.question, _scope(options, golden), limit, watch)
+        scope = _scope(options, golden)
+        with watch.stage("understand"):
+            asked = searcher.interpret(golden.question, scope, golden.history)
+        hits = searcher.search(asked, scope, limit, watch)
         if options.json:
             line = {
                 "id": golden.id,
                 "question": golden.question,
+                "searched_for": asked.text,
+                "notices": list(asked.notices),
                 "hits": [hit_to_json(hit) for hit in hits],
                 "latency_ms": watch.latency().to_json(),
             }
             print(json.dumps(line, ensure_ascii=False), flush=True)
         else:
+            for notice in asked.notices:
+                _notify(notice)
             print("\n\n".join(_hit_lines(hit) for hit in hits) or "nothing found")
     return 0
 
@@ -222,7 +230,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     from rag.misses import find_misses
     from rag.retrieve import Searcher
     from rag.runs import compare, load_run, require_free, run_path, save_run
-    from rag.understand import make_standalone
 
     config = _config(options)
     question_set = read_question_set(options.questions)
@@ -234,8 +241,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     engine = Engine.from_config(config, _notify) if options.answers else None
     searcher = engine.searcher if engine else Searcher.from_config(config, _notify)
 
-    def asked(golden: Golden) -> tuple[str, Scope]:
-        return make_standalone(golden.question, golden.history), _scope(options, golden)
+    def asked(golden: Golden) -> tuple[Interpreted, Scope]:
+        scope = _scope(options, golden)
+        return searcher.interpret(golden.question, scope, golden.history), scope
 
     with _progress_bar(len(questions)) as progress:
         evaluation = evaluate(

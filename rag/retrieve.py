@@ -20,15 +20,15 @@ from rag.compose import compose, is_broad
 from rag.config import NONE, Config
 from rag.embed import Embedder, SentenceTransformerEmbedder
 from rag.errors import QuestionError
+from rag.interpret import Interpreted, Interpreter
 from rag.lane import COMPUTE_LANE
-from rag.language import question_language
 from rag.lexical import any_phrase, any_word
 from rag.models import load_reranker
 from rag.snapshots import Snapshot, SnapshotHolder, search
 from rag.store import Store
 from rag.timing import Stopwatch
-from rag.types import Hit, Passage, Scope
-from rag.understand import numbered_parts
+from rag.types import Hit, Scope, Turn
+from rag.understand import make_standalone, meaning_of_follow_up
 from rag.vectors import ChunkSet
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ PREPARED_SCOPES = 8
 """Of them, read for a newer snapshot before it is used: more would keep it waiting for longer than 5 s at a million chunks."""
 PHRASES_OF_STOP_WORDS = 50_000
 """Chunks of a scope up to which phrases with one stop word are looked for too: FTS5 goes through all rows that hold the stop word."""
-OTHER_PART_PENALTY = 0.6
-"""Factor on the score of a passage about another assignment, lab or lecture than the one asked for."""
 
 
 class Searcher:
@@ -68,48 +66,71 @@ class Searcher:
         self._reranker: CrossEncoder | None = load_reranker(config.reranker, config) if config.reranker != NONE else None
         self._scopes: dict[tuple[Scope, int], ChunkSet] = {}
         self._lock = threading.Lock()
+        self._interpreter = Interpreter(store, lambda word: embedder.count_tokens([word]) == [1])
 
     @classmethod
     def from_config(cls, config: Config, notify: Callable[[str], None] = _LOG.warning) -> Searcher:
         return cls(Store.open(config.store), SentenceTransformerEmbedder.from_config(config), config, notify)
 
+    def interpret(self, question: str, scope: Scope, history: Sequence[Turn] = ()) -> Interpreted:
+        """The question as `search` takes it, a follow-up with what it refers to. What was corrected in it can then be told.
+
+        Raises:
+            QuestionError: the question is empty or too long, or the scope's `at` is no moment.
+            UnknownCourse: the scope names a course that the store does not have.
+        """
+        question = check_question(question, self.config.question_characters)
+        self.store.require_course(scope.course)
+        standalone = make_standalone(question, history)[-self.config.question_characters :]
+        asked = self._interpreter.interpret(standalone, self.store.settle(scope))
+        return replace(asked, meaning=meaning_of_follow_up(question, history))
+
     def search(
-        self, question: str, scope: Scope, limit: int | None = None, watch: Stopwatch | None = None, query: np.ndarray | None = None
+        self,
+        question: str | Interpreted,
+        scope: Scope,
+        limit: int | None = None,
+        watch: Stopwatch | None = None,
+        query: np.ndarray | None = None,
     ) -> list[Hit]:
         """The best hits for a question, best first.
 
         Args:
-            query: the question's vector, `(d,) float32` of norm 1, where the caller has it already.
+            query: the vector of the question's `dense` text, `(d,) float32` of norm 1, where the caller has it already.
 
         Raises:
             QuestionError: the question is empty or too long.
             UnknownCourse: the scope names a course that the store does not have.
         """
         watch = watch or Stopwatch()
-        question = check_question(question, self.config.question_characters)
-        self.store.require_course(scope.course)
-        asked, scope = scope, self.store.settle(scope)
-        limit, candidates = limit or self.config.hits, max(self.config.candidates, limit or 0)
         with watch.stage("understand"):
-            language = question_language(question, self.store.languages(scope))
+            asked = self.interpret(question, scope) if isinstance(question, str) else question
+            settled = self.store.settle(scope)
+        limit, candidates = limit or self.config.hits, max(self.config.candidates, limit or 0)
         if query is None:
             with watch.stage("embed"):
-                query = self.embedder.embed_query(question)
-        dense, lexical = self.legs(question, language, query, scope, candidates, watch)
+                query = self.embedder.embed_query(asked.dense)
+        dense, lexical = self.legs(asked, query, settled, candidates, watch)
         with watch.stage("fuse"):
-            fused = fuse(dense, lexical, self._dense_weight(language))[:candidates]
-            ranked = self._ranked(question, fused, dense, lexical, asked)  # the scope again: what it hides may have come meanwhile
+            fused = fuse(dense, lexical, self._dense_weight(asked.language))[:candidates]
+            ranked = self._ranked(
+                asked, fused, dense, lexical, scope
+            )  # the scope as it was given: hidden documents may have come meanwhile
         if self._reranker is not None:
             with watch.stage("rerank"):
-                ranked = _rerank(question, ranked[: max(limit, self.config.rerank_candidates)], self._reranker)
+                ranked = _rerank(asked.text, ranked[: max(limit, self.config.rerank_candidates)], self._reranker)
         with watch.stage("compose"):
-            per_document = self.config.hits_per_document if is_broad(question) else 0
+            per_document = self.config.hits_per_document if is_broad(asked.text) else 0
             return compose(ranked, limit, self.config.passage_tokens, self.store.span_text, per_document or None)
 
     def legs(
-        self, question: str, language: str | None, query: np.ndarray, scope: Scope, limit: int, watch: Stopwatch
+        self, asked: Interpreted, query: np.ndarray, scope: Scope, limit: int, watch: Stopwatch
     ) -> tuple[dict[int, float], dict[int, float]]:
-        """What each leg brings to the fusion: similarities and BM25 scores by chunk id, best first."""
+        """What each leg brings to the fusion: similarities and BM25 scores by chunk id.
+
+        Args:
+            query: the vector of `asked.dense`, `(d,) float32` of norm 1.
+        """
         with watch.stage("dense"):
             self.store.require_embedder(self.embedder.stamp)  # a rebuild with another embedder may have happened since
             snapshot = self.snapshots.current()
@@ -118,9 +139,9 @@ class Searcher:
         if not len(chunks):
             return {}, {}
         with watch.stage("lexical"):
-            found = dict(self.store.search_text(any_word(question, language), scope, limit, len(chunks)))
+            found = dict(self.store.search_text(any_word(asked.lexical, asked.language), scope, limit, len(chunks)))
             if self.config.phrase_weight:
-                phrases = any_phrase(question, language, stop_words=len(chunks) <= PHRASES_OF_STOP_WORDS)
+                phrases = any_phrase(asked.lexical, asked.language, stop_words=len(chunks) <= PHRASES_OF_STOP_WORDS)
                 for chunk_id, bm25 in self.store.search_text(phrases, scope, limit, len(chunks)):
                     found[chunk_id] = found.get(chunk_id, 0.0) + self.config.phrase_weight * bm25
         return dense, found
@@ -153,35 +174,19 @@ class Searcher:
 
     def _ranked(
         self,
-        question: str,
+        asked: Interpreted,
         fused: Sequence[tuple[int, float]],
         dense: Mapping[int, float],
         lexical: Mapping[int, float],
         scope: Scope,
     ) -> list[Hit]:
         passages = self.store.passages_in(scope, [chunk_id for chunk_id, _ in fused])
-        asked = numbered_parts(question)
-        scored = [
-            (score * (OTHER_PART_PENALTY if speaks_of_another_part(passages[chunk_id], asked) else 1.0), passages[chunk_id])
-            for chunk_id, score in fused
-            if chunk_id in passages
-        ]
+        scored = [(score * asked.parts.factor(passages[chunk_id]), passages[chunk_id]) for chunk_id, score in fused if chunk_id in passages]
         scored.sort(key=lambda pair: -pair[0])
         return [
             Hit(passage, rank, score, dense.get(passage.chunk_id), lexical.get(passage.chunk_id))
             for rank, (score, passage) in enumerate(scored, 1)
         ]
-
-
-def speaks_of_another_part(passage: Passage, asked: Mapping[str, set[str]]) -> bool:
-    """Whether a passage stands under another number of the same kind than was asked for: lab 2 when the question is about lab 1.
-
-    Only its document and headings count: the text of assignment 1 may well mention assignment 2.
-    """
-    if not asked:
-        return False
-    named = numbered_parts(f"{passage.source} {passage.chunk.context}")
-    return any(kind in named and not numbers & named[kind] for kind, numbers in asked.items())
 
 
 def check_question(question: str, longest: int) -> str:

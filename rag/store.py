@@ -13,7 +13,7 @@ import re
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from rag.migrations import KNOWN, MIGRATIONS
 from rag.moments import ANY, EARLIEST, EXPECTED, now, utc_moment
 from rag.pruning import MEANINGLESS_SHARE, Narrowed, narrow
 from rag.types import Chunk, Location, Passage, Scope
+from rag.vocabulary import add_words, count_words, known_words, remove_words, words_beginning
 
 CATALOGUE = "catalogue.db"
 BUSY_TIMEOUT_S = 30
@@ -436,6 +437,7 @@ class Store:
                     "INSERT INTO chunks_fts (rowid, context, text) VALUES (?, ?, ?)",
                     [inserted.lastrowid, indexed_text(chunk.context, language), indexed_text(chunk.text, language)],
                 )
+            add_words(db, course_id, count_words(document.text))
             _count_up(db)
 
     def save_set_aside(self, course: str, file: SetAside, keep_document: bool = False) -> None:
@@ -618,6 +620,14 @@ class Store:
     def _last_chunk(self) -> int:
         return self.db.execute("SELECT max(id) FROM chunks").fetchone()[0] or 0
 
+    def known_words(self, course: str, wanted: Iterable[str]) -> set[str]:
+        """Those of the (folded) words that the course holds, exactly so."""
+        return known_words(self.db, course, wanted)
+
+    def words_beginning(self, course: str, prefix: str) -> dict[str, int]:
+        """The words of a course that begin so, with how often they stand in it."""
+        return words_beginning(self.db, course, prefix)
+
     def count_chunks(self) -> int:
         return next(iter(self.db.execute("SELECT count(*) FROM chunks")))[0]
 
@@ -738,13 +748,15 @@ _RENAME_QUOTES = """UPDATE messages SET answer = json_set(answer, '$.sources', (
     WHERE conversation_id IN (SELECT id FROM conversations WHERE course = ?) AND answer IS NOT NULL
     AND EXISTS (SELECT 1 FROM json_each(answer, '$.sources') AS cited WHERE json_extract(cited.value, '$.source') = ?)"""
 
-_PASSAGE = """SELECT c.id, courses.name AS course, d.source, d.title, c.start, c."end", c.location, c.context, c.text, c.tokens, c.ordinal
+_PASSAGE = """SELECT c.id, courses.name AS course, d.source, d.title, c.start, c."end", c.location, c.context, c.text, c.tokens, c.ordinal,
+        d.material, d.week, d.lecture
     FROM chunks c JOIN documents d ON d.id = c.document_id JOIN courses ON courses.id = d.course_id"""
 
 
 def _passage(row: Mapping[str, Any]) -> Passage:
     chunk = Chunk(row["text"], row["start"], row["end"], Location.from_json(json.loads(row["location"])), row["context"], row["tokens"])
-    return Passage(row["id"], row["course"], row["source"], row["title"], chunk, row["ordinal"])
+    facts = (row[key] for key in ("ordinal", "material", "week", "lecture"))
+    return Passage(row["id"], row["course"], row["source"], row["title"], chunk, *facts)
 
 
 _WHOLE_COURSE = "courses.name = ?"
@@ -814,6 +826,8 @@ def _delete(db: Database, course_id: int, source: str) -> None:
             SELECT c.id FROM chunks c JOIN documents d ON d.id = c.document_id WHERE course_id = ? AND source = ?)""",
         [course_id, source],
     )
+    for row in db.query("SELECT text FROM documents WHERE course_id = ? AND source = ?", [course_id, source]):
+        remove_words(db, course_id, count_words(row["text"]))
     deleted = db.execute("DELETE FROM documents WHERE course_id = ? AND source = ?", [course_id, source]).rowcount
     if deleted:
         db.execute("UPDATE revision SET to_forget = 1")

@@ -138,6 +138,9 @@ class Passage:
     title: str
     chunk: Chunk
     ordinal: int = 0
+    material: str | None = None
+    week: int | None = None
+    lecture: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,9 @@ def _source_to_json(source: Source) -> dict[str, Any]:
         "course": passage.course,
         "source": passage.source,
         "title": passage.title,
+        "material": passage.material,
+        "week": passage.week,
+        "lecture": passage.lecture,
         "chunk_id": passage.chunk_id,
         "location": chunk.location.to_json(),
         "context": chunk.context,
@@ -88,5 +91,6 @@ def _source_to_json(source: Source) -> dict[str, Any]:
 def _source_from_json(value: Mapping[str, Any]) -> Source:
     location = Location.from_json(value["location"])
     chunk = Chunk(value["text"], value["start"], value["end"], location, value["context"], value.get("tokens", 0))
-    passage = Passage(value["chunk_id"], value["course"], value["source"], value["title"], chunk, value.get("ordinal", 0))
+    facts = (value.get(key) for key in ("material", "week", "lecture"))  # answers kept before these keys lack them
+    passage = Passage(value["chunk_id"], value["course"], value["source"], value["title"], chunk, value.get("ordinal", 0), *facts)
     return Source(value["n"], passage, value["quote"])

@@ -1,6 +1,7 @@
 from rag.answer import Engine
 from rag.evaluate import Judged, evaluate
 from rag.golden import Golden
+from rag.interpret import Interpreted
 from rag.misses import Miss, find_misses, worst
 from rag.types import Scope
 
@@ -8,11 +9,11 @@ LENSES = "notes/week02-lenses.md"
 BLURRED = "Spherical aberration blurs the image because marginal rays meet closer to the lens."
 
 
-def asked(golden: Golden) -> tuple[str, Scope]:
-    return golden.question, Scope("optics", path=golden.scope)
-
-
 def misses(engine: Engine, *questions: Golden) -> list[Miss]:
+    def asked(golden: Golden) -> tuple[Interpreted, Scope]:
+        scope = Scope("optics", path=golden.scope)
+        return engine.searcher.interpret(golden.question, scope), scope
+
     evaluation = evaluate(questions, lambda golden: engine.searcher.search(*asked(golden)))
     return find_misses(evaluation, 9, engine.searcher, asked)
 

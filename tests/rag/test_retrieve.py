@@ -9,10 +9,10 @@ from ingest.pipeline import ingest_course
 from rag.answer import Engine
 from rag.config import Config
 from rag.errors import QuestionError, UnknownCourse
-from rag.retrieve import Searcher, check_question, fuse, speaks_of_another_part
+from rag.retrieve import Searcher, check_question, fuse
 from rag.snapshots import publish
 from rag.store import Store
-from rag.types import Chunk, Location, LocationKind, Passage, Scope
+from rag.types import Scope
 from support import HashingEmbedder
 
 
@@ -46,14 +46,6 @@ def test_questions_are_checked() -> None:
         check_question(" \n", 20)
     with pytest.raises(QuestionError, match="has 21 characters; at most 20"):
         check_question("x" * 21, 20)
-
-
-def test_a_passage_of_another_numbered_part_is_known() -> None:
-    passage = Passage(1, "c", "labs/lab2.md", "Lab 2", Chunk("see lab 1", 0, 9, Location(LocationKind.PAGE, 1), "Lab 2"))
-    assert speaks_of_another_part(passage, {"lab": {"1"}})
-    assert not speaks_of_another_part(passage, {"lab": {"2"}})
-    assert not speaks_of_another_part(passage, {"assignment": {"1"}})
-    assert not speaks_of_another_part(passage, {})
 
 
 def test_search_finds_the_passage_with_both_legs(engine: Engine) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rag.errors import DiskFull, StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
 from rag.lexical import any_word
+from rag.moments import ANY
 from rag.store import EmbedderStamp, NewDocument, SetAside, Store
 from rag.types import Chunk, Location, LocationKind, Scope
 
@@ -307,8 +308,8 @@ def test_narrowing_changes_no_score_of_what_it_keeps(optics: Store) -> None:
     for number in range(200):
         words = ["prism"] * (number < 25) + ["lens"] * (23 <= number < 50)
         optics.save_document("optics", document(f"{number}.txt", " ".join([*words, f"n{number}"])))
-    full = optics.search_text(any_word("prism lens", None), all_of(), 100)
-    narrowed = optics.search_text(any_word("prism lens", None), all_of(), 100, most_rows=25)
+    full = optics.search_text(any_word("prism lens", None), all_of(at=ANY), 100)
+    narrowed = optics.search_text(any_word("prism lens", None), all_of(at=ANY), 100, most_rows=25)
     assert len(full) == 50
     assert narrowed == [pair for pair in full if pair[0] in range(1, 26)]
     assert {chunk_id for chunk_id, _ in narrowed[:2]} == {24, 25}
@@ -328,24 +329,24 @@ def test_all_are_ranked_when_too_few_are_promising(optics: Store) -> None:
     for number in range(200):
         words = ["prism"] * (number < 25) + ["lens"] * (25 <= number < 50)
         optics.save_document("optics", document(f"{number}.txt", " ".join([*words, f"n{number}"])))
-    assert len(optics.search_text(any_word("prism lens", None), all_of(), 100, most_rows=1)) == 50, "no chunk holds both"
+    assert len(optics.search_text(any_word("prism lens", None), all_of(at=ANY), 100, most_rows=1)) == 50, "no chunk holds both"
 
 
 def test_a_course_is_looked_at_alone_wherever_it_stands(shelves: Store) -> None:
     """The only course and one of two must rank alike, but for the number of chunks that BM25 knows of."""
-    both = [chunk_id for chunk_id, _ in shelves.search_text(any_word("n7", None), all_of(), 10)]
+    both = [chunk_id for chunk_id, _ in shelves.search_text(any_word("n7", None), all_of(at=ANY), 10)]
     texts = {passage.source for passage in shelves.passages(both).values()}
     assert (len(both), texts) == (3, {"7.txt"})
     assert all(passage.course == "optics" for passage in shelves.passages(both).values())
     shelves.remove_documents("optics", [f"{number}.txt" for number in range(60)])
-    assert shelves.search_text(any_word("n7", None), all_of(), 10) == []
+    assert shelves.search_text(any_word("n7", None), all_of(at=ANY), 10) == []
     assert len(shelves.search_text(any_word("n7", None), all_of("other"), 10)) == 3
 
 
 def test_counts_are_taken_again_when_the_catalogue_has_changed(optics: Store) -> None:
     for number in range(100):
         optics.save_document("optics", document(f"{number}.txt", "lens" if number % 2 else "prism"))
-    assert len(optics.search_text(any_word("lens prism", None), all_of(), 100, most_rows=10)) == 50, "both stand in half: one is taken"
+    assert len(optics.search_text(any_word("lens prism", None), all_of(at=ANY), 100, most_rows=10)) == 50
     optics.remove_documents("optics", [f"{number}.txt" for number in range(0, 100, 2)])
-    assert len(optics.search_text(any_word("lens prism", None), all_of(), 100, most_rows=10)) == 50
-    assert len(optics.search_text(any_word("prism", None), all_of(), 100, most_rows=10)) == 0
+    assert len(optics.search_text(any_word("lens prism", None), all_of(at=ANY), 100, most_rows=10)) == 50
+    assert len(optics.search_text(any_word("prism", None), all_of(at=ANY), 100, most_rows=10)) == 0
