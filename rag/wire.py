@@ -72,6 +72,9 @@ def _source_to_json(source: Source) -> dict[str, Any]:
         "course": passage.course,
         "source": passage.source,
         "title": passage.title,
+        "material": passage.material,
+        "week": passage.week,
+        "lecture": passage.lecture,
         "chunk_id": passage.chunk_id,
         "location": chunk.location.to_json(),
         "context": chunk.context,
@@ -84,4 +87,5 @@ def _source_to_json(source: Source) -> dict[str, Any]:
 
 def _source_from_json(value: Mapping[str, Any]) -> Source:
     chunk = Chunk(value["text"], value["start"], value["end"], Location.from_json(value["location"]), value["context"])
-    return Source(value["n"], Passage(value["chunk_id"], value["course"], value["source"], value["title"], chunk), value["quote"])
+    facts = (value.get(key) for key in ("material", "week", "lecture"))  # answers kept before these keys lack them
+    return Source(value["n"], Passage(value["chunk_id"], value["course"], value["source"], value["title"], chunk, *facts), value["quote"])
