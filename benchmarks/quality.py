@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ from rag.retrieve import Searcher  # noqa: E402
 from rag.runs import Difference, Run, compare, load_run, make_run, make_setting, paired_difference, save_run  # noqa: E402
 from rag.timing import Stopwatch  # noqa: E402
 from rag.types import Hit, Scope  # noqa: E402
-from rag.understand import make_standalone  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data" / "eval"
 STORE = ROOT / "build" / "quality"
@@ -58,22 +57,34 @@ ABLATED = ("syllabi", "squad2", "hf-course")
 VARIANTS: dict[str, dict[str, Any]] = {
     "dense leg off": {"dense_weight": 0.0},
     "lexical leg off": {"dense_weight": 1.0},
+    "phrases off": {"phrase_weight": 0.0},
+    "growing over neighbours off": {"passage_tokens": 0},
+    "near-duplicates kept": {"collapse_duplicates": False},
+    "spelling off": {"correct_spelling": False},
+    "named parts off": {"prefer_named_parts": False},
+    "documents not spread": {"hits_per_document": 0},
 }
 """What each variant changes in the configuration. Only settings of the search: all variants share the store and the questions' vectors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """The answerable questions of a set whose retrieval can be judged, by half, with their vectors by id: `(d,) float32`, norm 1."""
+    """The answerable questions of a set whose retrieval can be judged, by half."""
 
     name: str
     source: QuestionSet
     halves: Mapping[Half, Sequence[Golden]]
-    vectors: Mapping[str, np.ndarray]
+    vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    """What was embedded already, by text: `(d,) float32`, norm 1."""
 
     @property
     def all(self) -> list[Golden]:
         return [golden for half in self.halves.values() for golden in half]
+
+    def vector(self, text: str, searcher: Searcher) -> np.ndarray:
+        if text not in self.vectors:
+            self.vectors[text] = searcher.embedder.embed_query(text)
+        return self.vectors[text]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +109,17 @@ def ingest(corpus: Path, course: str, store: Path, config: Path | None = None) -
     print(f"{course}: {done.stdout.strip().splitlines()[0]}", file=sys.stderr)
 
 
-def read_set(data: Path, name: str, searcher: Searcher, halves: Sequence[Half], sample: int | None = None) -> Questions:
-    """A set's questions, or `sample` of each half drawn with a fixed seed; embedded one by one, as they are when they are asked."""
+def read_set(data: Path, name: str, halves: Sequence[Half], sample: int | None = None) -> Questions:
+    """A set's questions, or `sample` of each half drawn with a fixed seed."""
     source = read_question_set(data / name / "questions.jsonl")
     chosen: dict[Half, Sequence[Golden]] = {}
     for half in halves:
         judged = [golden for golden in select(source.questions, half) if golden.answerable and relevant_entries(golden)]
         chosen[half] = random.Random(0).sample(judged, sample) if sample and sample < len(judged) else judged
-    asked = [golden for half in chosen.values() for golden in half]
-    vectors = {golden.id: searcher.embedder.embed_query(_standalone(golden)) for golden in asked}
-    if len(vectors) != len(asked):
-        raise LecternError(f"{source.path} has {len(asked)} questions but {len(vectors)} ids; give each question an id of its own")
-    return Questions(name, source, chosen, vectors)
+    ids = [golden.id for half in chosen.values() for golden in half]
+    if len(set(ids)) != len(ids):
+        raise LecternError(f"{source.path} has {len(ids)} questions but {len(set(ids))} ids; give each question an id of its own")
+    return Questions(name, source, chosen)
 
 
 def measure(searchers: Mapping[str, Searcher], questions: Questions) -> dict[str, Measured]:
@@ -119,11 +129,12 @@ def measure(searchers: Mapping[str, Searcher], questions: Questions) -> dict[str
     search_ms: dict[str, list[float]] = {name: [] for name in searchers}
     for golden in asked:
         for name, searcher in searchers.items():
-            watch = Stopwatch()
-            hits = searcher.search(
-                _standalone(golden), Scope(questions.name, path=golden.scope), DEPTH, watch, questions.vectors[golden.id]
-            )
-            search_ms[name].append(watch.latency().total)
+            scope, watch = Scope(questions.name, path=golden.scope), Stopwatch()
+            question = searcher.interpret(golden.question, scope, golden.history)
+            interpreting = watch.latency().total
+            query, watch = questions.vector(question.dense, searcher), Stopwatch()
+            hits = searcher.search(question, scope, DEPTH, watch, query)
+            search_ms[name].append(interpreting + watch.latency().total)
             found[name].append(hits)
     return {name: Measured(_judge(asked, found[name], questions.name), search_ms[name]) for name in searchers}
 
@@ -143,10 +154,6 @@ def best_of_documents(hits: Sequence[Hit]) -> list[Hit]:
     for hit in hits:
         best.setdefault(hit.passage.source, hit)
     return list(best.values())
-
-
-def _standalone(golden: Golden) -> str:
-    return make_standalone(golden.question, golden.history)
 
 
 def quality_rows(questions: Questions, measured: Measured) -> Iterator[str]:
@@ -225,7 +232,7 @@ def print_quality(options: argparse.Namespace, config: Config) -> None:
     }
     for name in options.sets:
         began = time.perf_counter()
-        questions = read_set(options.data, name, searcher, halves, options.sample)
+        questions = read_set(options.data, name, halves, options.sample)
         measured = measure({"full": searcher}, questions)["full"]
         rows["quality"] += quality_rows(questions, measured)
         rows["categories"] += category_rows(name, measured) if name == BY_CATEGORY else ()
@@ -250,7 +257,7 @@ def print_ablation(options: argparse.Namespace, config: Config) -> None:
     }
     rows = _head("set", "variant", "measure", "full → variant", "difference", "p", "rose / fell / same", "search p50, full / variant, ms")
     for name in options.sets:
-        questions = read_set(options.data, name, full, _halves(options), options.sample)
+        questions = read_set(options.data, name, _halves(options), options.sample)
         rows += ablation_rows(questions, measure(searchers, questions))
     print("\n".join(rows))
 

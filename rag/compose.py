@@ -33,7 +33,14 @@ _BROAD = re.compile(
 )
 
 
-def compose(ranked: Sequence[Hit], limit: int, passage_tokens: int, text_of: SpanText, per_document: int | None = None) -> list[Hit]:
+def compose(
+    ranked: Sequence[Hit],
+    limit: int,
+    passage_tokens: int,
+    text_of: SpanText,
+    per_document: int | None = None,
+    collapse_duplicates: bool = True,
+) -> list[Hit]:
     """The first `limit` hits, ranks counted anew.
 
     Args:
@@ -48,7 +55,7 @@ def compose(ranked: Sequence[Hit], limit: int, passage_tokens: int, text_of: Spa
     for hit in _grown(ranked, passage_tokens, text_of):
         shingles = _shingles(hit.passage.chunk.text)
         same = next((at for at, others in enumerate(shingled) if _are_near_duplicates(shingles, others)), None)
-        if same is not None:
+        if same is not None and collapse_duplicates:
             hits[same] = replace(hits[same], duplicates=(*hits[same].duplicates, hit.passage))
         elif per_document is not None and documents[hit.passage.source] == per_document:
             later.append(hit)

@@ -48,6 +48,12 @@ class Config:
     """What two words of the question side by side count in BM25; a word counts 1."""
     passage_tokens: int = 400
     """A found chunk grows over its neighbours up to so many word pieces, within its page, slide, cell or section; 0 leaves it as it is."""
+    collapse_duplicates: bool = True
+    """Whether passages of several places that say the same in nearly the same words are one hit."""
+    correct_spelling: bool = True
+    """Whether words that the course does not hold are taken for the ones it holds that are a slip or two away; it is told."""
+    prefer_named_parts: bool = True
+    """Whether passages of a week, lecture, assignment or material that the question names come before others."""
     hits_per_document: int = 3
     """At most so many passages of one document where a question is broad (an overview, a comparison); 0 for any number."""
     reranker: str = NONE

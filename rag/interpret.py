@@ -76,13 +76,13 @@ class Interpreter:
         self._languages: dict[Scope, tuple[int, list[str]]] = {}
         self._lock = threading.Lock()
 
-    def interpret(self, question: str, scope: Scope) -> Interpreted:
+    def interpret(self, question: str, scope: Scope, correct_spelling: bool = True) -> Interpreted:
         """
         Args:
             scope: settled, as `Store.settle` does it: it names what is seen in a cache.
         """
         languages = self._languages_of(scope)
-        corrections = self._corrections(question, scope, next(iter(languages), None))
+        corrections = self._corrections(question, scope, next(iter(languages), None)) if correct_spelling else {}
         text = _WORD.sub(lambda match: corrections.get(match.group(), match.group()), question)
         every = words(text)
         expansions = tuple(SHORT_FORMS[word] for word in dict.fromkeys(every) if word in SHORT_FORMS)

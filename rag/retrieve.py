@@ -28,7 +28,7 @@ from rag.snapshots import Snapshot, SnapshotHolder, search
 from rag.store import Store
 from rag.timing import Stopwatch
 from rag.types import Hit, Scope, Turn
-from rag.understand import make_standalone, meaning_of_follow_up
+from rag.understand import NamedParts, make_standalone, meaning_of_follow_up
 from rag.vectors import ChunkSet
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Searcher:
         question = check_question(question, self.config.question_characters)
         self.store.require_course(scope.course)
         standalone = make_standalone(question, history)[-self.config.question_characters :]
-        asked = self._interpreter.interpret(standalone, self.store.settle(scope))
+        asked = self._interpreter.interpret(standalone, self.store.settle(scope), self.config.correct_spelling)
         return replace(asked, meaning=meaning_of_follow_up(question, history))
 
     def search(
@@ -120,8 +120,9 @@ class Searcher:
             with watch.stage("rerank"):
                 ranked = _rerank(asked.text, ranked[: max(limit, self.config.rerank_candidates)], self._reranker)
         with watch.stage("compose"):
-            per_document = self.config.hits_per_document if is_broad(asked.text) else 0
-            return compose(ranked, limit, self.config.passage_tokens, self.store.span_text, per_document or None)
+            config, text_of = self.config, self.store.span_text
+            per_document = config.hits_per_document if is_broad(asked.text) else 0
+            return compose(ranked, limit, config.passage_tokens, text_of, per_document or None, config.collapse_duplicates)
 
     def legs(
         self, asked: Interpreted, query: np.ndarray, scope: Scope, limit: int, watch: Stopwatch
@@ -181,7 +182,8 @@ class Searcher:
         scope: Scope,
     ) -> list[Hit]:
         passages = self.store.passages_in(scope, [chunk_id for chunk_id, _ in fused])
-        scored = [(score * asked.parts.factor(passages[chunk_id]), passages[chunk_id]) for chunk_id, score in fused if chunk_id in passages]
+        parts = asked.parts if self.config.prefer_named_parts else NamedParts()
+        scored = [(score * parts.factor(passages[chunk_id]), passages[chunk_id]) for chunk_id, score in fused if chunk_id in passages]
         scored.sort(key=lambda pair: -pair[0])
         return [
             Hit(passage, rank, score, dense.get(passage.chunk_id), lexical.get(passage.chunk_id))

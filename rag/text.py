@@ -43,6 +43,8 @@ _STEMMERS = {
 
 def fold(text: str) -> str:
     """Lower case without accents and compatibility forms, so that `naïve` and `naive` are the same word."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text)
     return "".join(c for c in decomposed if not unicodedata.combining(c)).lower()
 
