@@ -133,18 +133,23 @@ def neighbours(index: faiss.Index, count: int, query: np.ndarray, limit: int, al
     """
     if allowed is not None and not len(allowed):
         return []
-    import faiss
-
+    faiss: Any = load_faiss()
     selector = allowed.selector() if allowed is not None else None
     limit = min(limit, count if allowed is None else len(allowed))
     parameters: Any = None
     if isinstance(index, faiss.IndexIVF):
         share = len(allowed) / count if allowed is not None else 1.0
         probes = index.nlist if share * index.nlist <= index.nprobe else int(np.ceil(index.nprobe / min(share, 1.0)))
-        parameters = faiss.SearchParametersIVF(sel=selector, nprobe=probes)  # type: ignore[call-arg]
+        parameters = faiss.SearchParametersIVF(sel=selector, nprobe=probes)
     elif selector is not None:
-        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-    similarities, ids = index.search(query[None, :], limit, params=parameters)
+        parameters = faiss.SearchParameters(sel=selector)
+    # One question is one thread's work, yet FAISS waits for its other threads too: 9.9 ms instead of 0.1 beside two busy processes.
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        similarities, ids = index.search(query[None, :], limit, params=parameters)
+    finally:
+        faiss.omp_set_num_threads(threads)
     return [(int(id_), float(similarity)) for id_, similarity in zip(ids[0], similarities[0], strict=True) if id_ >= 0]
 
 
