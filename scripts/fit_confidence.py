@@ -23,7 +23,6 @@ from rag.evidence import confidence_features, select_evidence, word_weights
 from rag.golden import Golden, read_questions
 from rag.retrieve import Searcher
 from rag.types import Scope
-from rag.understand import make_standalone
 
 
 def main() -> None:
@@ -74,10 +73,11 @@ def _features(searcher: Searcher, course: str, questions: list[Golden]) -> tuple
     """`(n, 2)` features and `(n,)` whether each question is answerable."""
     rows = []
     for golden in questions:
-        standalone = make_standalone(golden.question, golden.history)
-        query = searcher.embedder.embed_query(standalone)
-        hits = searcher.search(standalone, Scope(course, path=golden.scope), query=query)[: searcher.config.sources]
-        evidence = select_evidence(query, hits, word_weights(standalone, searcher.store), searcher.embedder)
+        scope = Scope(course, path=golden.scope)
+        asked = searcher.interpret(golden.question, scope, golden.history)
+        query = searcher.embedder.embed_query(asked.text)
+        hits = searcher.search(asked, scope, query=None if asked.meaning else query)[: searcher.config.sources]
+        evidence = select_evidence(query, hits, word_weights(asked.text, searcher.store), searcher.embedder)
         rows.append(confidence_features(evidence))
     return np.array(rows), np.array([golden.answerable for golden in questions])
 

@@ -11,7 +11,6 @@ from rag.config import Config
 from rag.evaluate import evaluate
 from rag.golden import Golden, read_questions
 from rag.types import Mode, Scope, Support
-from rag.understand import make_standalone
 from support import SAMPLE_COURSE
 
 pytestmark = pytest.mark.models
@@ -50,7 +49,8 @@ def test_every_quote_stands_in_its_file(questions: list[Golden]) -> None:
 
 
 def test_retrieval_reaches_its_floor(sample_engine: Engine, questions: list[Golden]) -> None:
-    figures = evaluate(questions, lambda q: sample_engine.searcher.search(make_standalone(q.question, q.history), COURSE, 10)).figures()
+    searcher = sample_engine.searcher
+    figures = evaluate(questions, lambda q: searcher.search(searcher.interpret(q.question, COURSE, q.history), COURSE, 10)).figures()
     reached = {name: figures[name].mean for name in FLOORS}
     assert {name: mean for name, mean in reached.items() if mean < FLOORS[name]} == {}
 
