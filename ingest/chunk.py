@@ -8,7 +8,8 @@ Each chunk carries its context (the document's title and the headings it stands 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rag.text import sentence_spans
@@ -17,6 +18,12 @@ from rag.types import Chunk, Document, Location, LocationKind, Section
 CountTokens = Callable[[Sequence[str]], list[int]]
 
 _ROW_END = re.compile(r"\n")
+_BLOCK = re.compile(
+    r"^(?P<fence>```|~~~).*?^(?P=fence)|\$\$.*?\$\$|\\\[.*?\\\]|\\begin\{(?P<name>equation|align|gather|multline)(?P<star>\*?)\}"
+    r".*?\\end\{(?P=name)(?P=star)\}",
+    re.DOTALL | re.MULTILINE,
+)
+"""Code between fences, and displayed formulas: blank lines and full stops in them end no sentence."""
 _WORD_PIECE = re.compile(r"\S{1,40}")
 """A word, or a piece of a run without spaces (a base64 line, a script without them)."""
 
@@ -68,7 +75,7 @@ def _location_of_span(section: Section, start: int, end: int) -> Location:
 
 
 def _units(text: str, count_tokens: CountTokens, max_tokens: int) -> list[_Unit]:
-    spans = list(sentence_spans(text))
+    spans = list(_whole_blocks(text, sentence_spans(text)))
     tokens = count_tokens([text[start:end] for start, end in spans])
     for split in (_split_rows, _split_words):
         if max(tokens, default=0) <= max_tokens:
@@ -79,6 +86,23 @@ def _units(text: str, count_tokens: CountTokens, max_tokens: int) -> list[_Unit]
         _Unit(start, end, count, opens=index == 0 or "\n" in text[spans[index - 1][1] : start])
         for index, ((start, end), count) in enumerate(zip(spans, tokens, strict=True))
     ]
+
+
+def _whole_blocks(text: str, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The spans, those that a block reaches into joined to one; a block that is too long for a chunk is split by rows later."""
+    blocks = deque(block.span() for block in _BLOCK.finditer(text))
+    joined: tuple[int, int] | None = None
+    for start, end in spans:
+        while blocks and blocks[0][1] <= start:
+            blocks.popleft()
+        if joined is not None and blocks and blocks[0][0] < joined[1]:
+            joined = joined[0], end
+            continue
+        if joined is not None:
+            yield joined
+        joined = start, end
+    if joined is not None:
+        yield joined
 
 
 def _split_rows(text: str, span: tuple[int, int]) -> Iterator[tuple[int, int]]:

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,22 @@ def test_rows_stay_whole_and_a_long_sentence_is_cut_at_words() -> None:
     ]
     words = " ".join(["word"] * 200)
     assert " ".join(chunk.text for chunk in chunks_of(page(words), tokens=90)) == words
+
+
+@pytest.mark.parametrize(
+    "block",
+    ["```python\na = 1\n\nb. 2\n```", "$$\nx = 1.\n\nY = 2\n$$", "\\begin{align*}\na. \n\nB\n\\end{align*}", "\\[ a. B \n\n c \\]"],
+    ids=["code", "dollars", "align", "brackets"],
+)
+def test_a_block_that_fits_stays_whole(block: str) -> None:
+    chunks = chunks_of(page(f"One two three four. Five six.\n\n{block}\n\nSeven eight. Nine ten."), tokens=8)
+    assert sum(block in chunk.text for chunk in chunks) == 1
+
+
+def test_a_block_that_is_too_long_is_cut_at_its_rows() -> None:
+    rows = [f"row {number} of. Code" for number in range(6)]
+    chunks = chunks_of(page("\n".join(["```", *rows, "```"])), tokens=9)
+    assert [chunk.text.count("row") for chunk in chunks] == [2, 2, 2]
 
 
 def test_a_chunk_has_one_page_and_the_context_of_its_headings() -> None:
