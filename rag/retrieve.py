@@ -11,6 +11,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,8 @@ MOST_SCOPES = 64
 """Whose chunks are remembered: 125 KB each for a million chunks, and half a second to read them again."""
 PREPARED_SCOPES = 8
 """Of them, read for a newer snapshot before it is used: more would keep it waiting for longer than 5 s at a million chunks."""
+LEXICAL_THREADS = 4
+"""Text searches at once; SQLite gives up the interpreter's lock while it searches."""
 PHRASES_OF_STOP_WORDS = 50_000
 """Chunks of a scope up to which phrases with one stop word are looked for too: FTS5 goes through all rows that hold the stop word."""
 
@@ -66,6 +69,7 @@ class Searcher:
         self._reranker: CrossEncoder | None = load_reranker(config.reranker, config) if config.reranker != NONE else None
         self._scopes: dict[tuple[Scope, int], ChunkSet] = {}
         self._lock = threading.Lock()
+        self._lexical_threads = ThreadPoolExecutor(LEXICAL_THREADS, "lexical")
         self._interpreter = Interpreter(store, lambda word: embedder.count_tokens([word]) == [1])
 
     @classmethod
@@ -107,15 +111,11 @@ class Searcher:
             asked = self.interpret(question, scope) if isinstance(question, str) else question
             settled = self.store.settle(scope)
         limit, candidates = limit or self.config.hits, max(self.config.candidates, limit or 0)
-        if query is None:
-            with watch.stage("embed"):
-                query = self.embedder.embed_query(asked.dense)
         dense, lexical = self.legs(asked, query, settled, candidates, watch)
         with watch.stage("fuse"):
             fused = fuse(dense, lexical, self._dense_weight(asked.language))[:candidates]
-            ranked = self._ranked(
-                asked, fused, dense, lexical, scope
-            )  # the scope as it was given: hidden documents may have come meanwhile
+            # The scope as it was given: a document that is still hidden may have come meanwhile.
+            ranked = self._ranked(asked, fused, dense, lexical, scope)
         if self._reranker is not None:
             with watch.stage("rerank"):
                 ranked = _rerank(asked.text, ranked[: max(limit, self.config.rerank_candidates)], self._reranker)
@@ -125,27 +125,38 @@ class Searcher:
             return compose(ranked, limit, config.passage_tokens, text_of, per_document or None, config.collapse_duplicates)
 
     def legs(
-        self, asked: Interpreted, query: np.ndarray, scope: Scope, limit: int, watch: Stopwatch
+        self, asked: Interpreted, query: np.ndarray | None, scope: Scope, limit: int, watch: Stopwatch
     ) -> tuple[dict[int, float], dict[int, float]]:
         """What each leg brings to the fusion: similarities and BM25 scores by chunk id.
 
+        The lexical leg runs beside the embedding and the dense leg; its stage is the time that it is waited for.
+
         Args:
-            query: the vector of `asked.dense`, `(d,) float32` of norm 1.
+            query: the vector of `asked.dense`, `(d,) float32` of norm 1; None to embed it here.
+            scope: settled.
         """
-        with watch.stage("dense"):
-            self.store.require_embedder(self.embedder.stamp)  # a rebuild with another embedder may have happened since
-            snapshot = self.snapshots.current()
-            chunks = self._chunks(scope, snapshot.generation.revision)
-            dense = dict(search(snapshot, query, limit, chunks))
+        snapshot = self.snapshots.current()
+        chunks = self._chunks(scope, snapshot.generation.revision)
         if not len(chunks):
             return {}, {}
+        lexical = self._lexical_threads.submit(self._search_text, asked, scope, limit, len(chunks))
+        if query is None:
+            with watch.stage("embed"):
+                query = self.embedder.embed_query(asked.dense)
+        with watch.stage("dense"):
+            self.store.require_embedder(self.embedder.stamp)  # a rebuild with another embedder may have happened since
+            dense = dict(search(snapshot, query, limit, chunks))
         with watch.stage("lexical"):
-            found = dict(self.store.search_text(any_word(asked.lexical, asked.language), scope, limit, len(chunks)))
-            if self.config.phrase_weight:
-                phrases = any_phrase(asked.lexical, asked.language, stop_words=len(chunks) <= PHRASES_OF_STOP_WORDS)
-                for chunk_id, bm25 in self.store.search_text(phrases, scope, limit, len(chunks)):
-                    found[chunk_id] = found.get(chunk_id, 0.0) + self.config.phrase_weight * bm25
-        return dense, found
+            return dense, lexical.result()
+
+    def _search_text(self, asked: Interpreted, scope: Scope, limit: int, scope_chunks: int) -> dict[int, float]:
+        """BM25 by chunk id: of the question's words, and a share of that of its phrases."""
+        found = dict(self.store.search_text(any_word(asked.lexical, asked.language), scope, limit, scope_chunks))
+        if self.config.phrase_weight:
+            phrases = any_phrase(asked.lexical, asked.language, stop_words=scope_chunks <= PHRASES_OF_STOP_WORDS)
+            for chunk_id, bm25 in self.store.search_text(phrases, scope, limit, scope_chunks):
+                found[chunk_id] = found.get(chunk_id, 0.0) + self.config.phrase_weight * bm25
+        return found
 
     def _dense_weight(self, language: str | None) -> float:
         is_foreign = language not in (None, "en") and _ENGLISH_ONLY.search(self.embedder.identity[0])

@@ -34,9 +34,9 @@ from rag.vocabulary import add_words, count_words, known_words, remove_words, wo
 
 CATALOGUE = "catalogue.db"
 BUSY_TIMEOUT_S = 30
-MOST_ROWS = 3_000
-"""Of the text index that are ranked because of rare words, and as many again because of pairs of frequent ones. At a million chunks: 30 ms
-instead of 137, with .92 of the ten best; 10,000 are 38 ms and .96 (docs/experiments.md)."""
+MOST_ROWS = 2_000
+"""Of the text index that are ranked because of rare words, and as many again because of pairs of frequent ones. At a million chunks: 28 ms
+instead of 137, with .89 of the ten best; 3,000 are 31 ms and .91 (docs/experiments.md)."""
 SMALL_SCOPE = 50_000
 """Up to so many chunks reading them first is faster than joining what is found (of 100,000 chunks 1 %: 2 ms against 12, half of them: 15
 against 18)."""
@@ -516,9 +516,9 @@ class Store:
     def neighbours(self, passage: Passage, reach: int = 1) -> list[Passage]:
         """The chunks up to `reach` before and after a passage in its document, in reading order, itself included."""
         rows = self.db.query(
-            f"""{_PASSAGE} JOIN chunks self ON self.document_id = c.document_id
-            WHERE self.id = ? AND c.ordinal BETWEEN self.ordinal - ? AND self.ordinal + ? ORDER BY c.ordinal""",
-            [passage.chunk_id, reach, reach],
+            f"""{_PASSAGE} WHERE c.document_id = (SELECT document_id FROM chunks WHERE id = ?) AND c.ordinal BETWEEN ? AND ?
+            ORDER BY c.ordinal""",
+            [passage.chunk_id, passage.ordinal - reach, passage.ordinal + reach],
         )
         return [_passage(row) for row in rows]
 
@@ -750,7 +750,8 @@ _RENAME_QUOTES = """UPDATE messages SET answer = json_set(answer, '$.sources', (
 
 _PASSAGE = """SELECT c.id, courses.name AS course, d.source, d.title, c.start, c."end", c.location, c.context, c.text, c.tokens, c.ordinal,
         d.material, d.week, d.lecture
-    FROM chunks c JOIN documents d ON d.id = c.document_id JOIN courses ON courses.id = d.course_id"""
+    FROM chunks c CROSS JOIN documents d ON d.id = c.document_id CROSS JOIN courses ON courses.id = d.course_id"""
+"""Crossed, which fixes the order: the ids of a few chunks first, never all chunks of a course."""
 
 
 def _passage(row: Mapping[str, Any]) -> Passage:

@@ -42,7 +42,7 @@ ALLOWED = {
     "embed": {"batches", "config", "encoder", "errors", "lane", "models", "store", "trial"},
     "bench_corpus": {"embed", "golden", "lexical", "store", "text", "types"},
     "bench_search": {
-        "bench_corpus", "config", "embed", "errors", "golden", "retrieve", "snapshots", "store", "timing", "types", "vectors",
+        "bench_corpus", "config", "embed", "errors", "golden", "models", "retrieve", "snapshots", "store", "timing", "types", "vectors",
     },
     "bench": {"bench_search", "config", "embed", "errors", "models"},
     "backup": {"errors", "files", "lock", "snapshots", "store"},
