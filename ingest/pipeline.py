@@ -30,8 +30,9 @@ from rag.config import Config
 from rag.embed import Embedder, EmbeddingUsage
 from rag.errors import CorpusError, NotReadThisTime, UnreadableDocument
 from rag.language import document_language
+from rag.records import EmbedderStamp, NewDocument, SetAside
 from rag.snapshots import publish, remove_other_snapshots
-from rag.store import EmbedderStamp, NewDocument, SetAside, Store
+from rag.store import Store
 from rag.timing import Stopwatch
 from rag.types import Chunk, Document
 

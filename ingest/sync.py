@@ -15,7 +15,8 @@ from ingest.facts import CourseFacts, facts_of_file
 from ingest.includes import documents_of
 from ingest.walk import Changes, Known, SourceFile, compare, walk
 from rag.config import Config
-from rag.store import SetAside, Store
+from rag.records import SetAside
+from rag.store import Store
 
 READERS_VERSION = 3
 """Goes up when a reader makes something else of the same bytes, so that the next run reads again what is already there."""

@@ -12,10 +12,11 @@ from contextlib import closing
 from pathlib import Path
 
 from rag import lock
+from rag.database import CATALOGUE, put_catalogue
 from rag.errors import StoreError
 from rag.files import put_in_place, sha256_of
 from rag.snapshots import publish
-from rag.store import CATALOGUE, Store, put_catalogue
+from rag.store import Store
 
 
 def back_up(store: Store, target: Path) -> str:

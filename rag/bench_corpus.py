@@ -19,7 +19,8 @@ import numpy as np
 
 from rag.embed import Embedder
 from rag.golden import Golden
-from rag.store import EmbedderStamp, NewDocument, Store
+from rag.records import EmbedderStamp, NewDocument
+from rag.store import Store
 from rag.text import STOPWORDS, fold, sentences, stem
 from rag.types import Chunk, Location, LocationKind, Passage
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from rag.backup import check_catalogue
 from rag.config import BUNDLED, NONE, Config
+from rag.database import CATALOGUE
 from rag.embed import SentenceTransformerEmbedder
 from rag.errors import LecternError, StoreMissing
 from rag.models import (
@@ -23,7 +24,7 @@ from rag.models import (
     verify_carried,
 )
 from rag.snapshots import load_snapshot
-from rag.store import CATALOGUE, Store
+from rag.store import Store
 from rag.vectors import load_faiss
 
 PORT = 8501

@@ -24,7 +24,7 @@ from rag.encoder import DTYPES, FLOAT32, PackedEncoder, read_recipe
 from rag.errors import ModelError
 from rag.lane import COMPUTE_LANE
 from rag.models import ModelFiles, choose_device, find_embedder, load_embedder, prepare_environment
-from rag.store import EmbedderStamp
+from rag.records import EmbedderStamp
 from rag.trial import Trial, probe_ceilings, recall, remember, trial_path
 
 if TYPE_CHECKING:

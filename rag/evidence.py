@@ -56,7 +56,7 @@ class Evidence:
 def word_weights(question: str, store: Store) -> dict[str, float]:
     """How much each content word (its stem) of the question tells: its inverse document frequency in the store."""
     chunks = store.count_chunks()
-    found = {stem(word): store.count_chunks_with(any_word(word, None)) for word in dict.fromkeys(content_words(question))}
+    found = {stem(word): store.text_index.count(any_word(word, None)) for word in dict.fromkeys(content_words(question))}
     return {word: math.log1p(chunks / (1 + count)) for word, count in found.items()}
 
 

@@ -94,7 +94,7 @@ class Interpreter:
         for written in self._speller.errors(scope.course, _WORD.findall(question)):
             for candidate in self._speller.candidates(scope.course, written):
                 # The vocabulary is the whole course's: a word that this scope does not see must not be told.
-                if self._store.search_text(any_word(candidate, language), scope, 1):
+                if self._store.text_index.search(any_word(candidate, language), scope, 1):
                     corrections[written] = candidate.capitalize() if written.istitle() else candidate
                     break
         return corrections

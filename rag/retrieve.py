@@ -151,10 +151,10 @@ class Searcher:
 
     def _search_text(self, asked: Interpreted, scope: Scope, limit: int, scope_chunks: int) -> dict[int, float]:
         """BM25 by chunk id: of the question's words, and a share of that of its phrases."""
-        found = dict(self.store.search_text(any_word(asked.lexical, asked.language), scope, limit, scope_chunks))
+        found = dict(self.store.text_index.search(any_word(asked.lexical, asked.language), scope, limit, scope_chunks))
         if self.config.phrase_weight:
             phrases = any_phrase(asked.lexical, asked.language, stop_words=scope_chunks <= PHRASES_OF_STOP_WORDS)
-            for chunk_id, bm25 in self.store.search_text(phrases, scope, limit, scope_chunks):
+            for chunk_id, bm25 in self.store.text_index.search(phrases, scope, limit, scope_chunks):
                 found[chunk_id] = found.get(chunk_id, 0.0) + self.config.phrase_weight * bm25
         return found
 

@@ -26,7 +26,7 @@ from rag.errors import LecternError
 from rag.evaluate import BATCH, RESAMPLES, Evaluation, Judged
 from rag.files import put_in_place
 from rag.golden import QuestionSet
-from rag.store import EmbedderStamp
+from rag.records import EmbedderStamp
 from rag.types import Hit
 
 FORMAT = 1

@@ -21,7 +21,8 @@ import numpy as np
 
 from rag.errors import DiskFull, LecternError, StoreBusy, StoreError
 from rag.files import put_in_place
-from rag.store import Generation, Store
+from rag.records import Generation
+from rag.store import Store
 from rag.vectors import (
     GPU_MOST_HITS,
     TARGET_RECALL,

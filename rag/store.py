@@ -1,264 +1,38 @@
 """The catalogue: one SQLite file that is the truth about courses, documents, chunks, their vectors and the conversations.
 
-Everything else (FAISS snapshots) is derived from it. A document's rows, text index and vectors change in one transaction. Each thread
-has its own connection; every write begins with BEGIN IMMEDIATE, so that two writers queue instead of failing half-way. It knows no model:
-vectors come in and go out as arrays.
+Everything else (FAISS snapshots) is derived from it. A document's rows, text index and vectors change in one transaction. It knows no
+model: vectors come in and go out as arrays.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-import shutil
-import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import astuple, dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlite_utils import Database
 
-from rag import lock
-from rag.errors import DiskFull, QuestionError, StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
-from rag.files import put_in_place
+from rag.database import Catalogue
+from rag.errors import StoreError, StoreMismatch, UnknownCourse
 from rag.lexical import indexed_text
-from rag.migrations import KNOWN, MIGRATIONS
-from rag.moments import ANY, EARLIEST, EXPECTED, now, utc_moment
-from rag.pruning import MEANINGLESS_SHARE, Narrowed, narrow
+from rag.moments import ANY, EARLIEST, now
+from rag.records import Course, EmbedderStamp, Generation, NewDocument, SetAside, StoredDocument
+from rag.scopes import moment_of, scope_condition
+from rag.text_index import TextIndex
 from rag.types import Chunk, Location, Passage, Scope
 from rag.vocabulary import add_words, count_words, known_words, remove_words, words_beginning
 
-CATALOGUE = "catalogue.db"
-BUSY_TIMEOUT_S = 30
-MOST_ROWS = 2_000
-"""Of the text index that are ranked because of rare words, and as many again because of pairs of frequent ones. At a million chunks: 28 ms
-instead of 137, with .89 of the ten best; 3,000 are 31 ms and .91 (docs/experiments.md)."""
-SMALL_SCOPE = 50_000
-"""Up to so many chunks reading them first is faster than joining what is found (of 100,000 chunks 1 %: 2 ms against 12, half of them: 15
-against 18)."""
-ENOUGH_CANDIDATES = 20
-"""With fewer, all chunks that match are ranked: it may be that no two of the words stand together."""
-FILTERED_ROWS_FACTOR = 5
-"""Within a filter more are listed, as most of them may fall outside."""
-RESERVED_BYTES = 32 << 20
-"""Room that writing leaves on the disk: the write-ahead log grows beside the catalogue, and other programs write too."""
 
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    name: str
-    title: str
-    documents: int
-    chunks: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDocument:
-    """What the catalogue says of a document; its text is read apart."""
-
-    id: int
-    source: str
-    sha256: str
-    recipe: str
-    format: str
-    title: str
-    pages: int
-    material: str | None
-    week: int | None
-    lecture: int | None
-    date: str | None
-    due: str | None
-    notices: list[str]
-    fingerprint: str
-    visible_from: str | None
-    """UTC; None: always."""
-    language: str | None
-    """ISO 639-1; None: not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewDocument:
-    """A document to save.
-
-    `recipe` names how it was read and cut: another one means reading it again. `fingerprint` tells from the file's size and times that it
-    has not been touched since. `vector_keys` name each chunk's embedded text; `vectors` holds, by key, those the store lacks: (d,) float16.
-    `notices` say what its reader could not take or has left out.
-    """
-
-    source: str
-    sha256: str
-    recipe: str
-    format: str
-    title: str
-    pages: int
-    text: str
-    chunks: Sequence[Chunk]
-    vector_keys: Sequence[str]
-    vectors: Mapping[str, np.ndarray]
-    facts: Mapping[str, str] = field(default_factory=dict)
-    notices: Sequence[str] = ()
-    fingerprint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """A file that could not be read, and why. `sha256` is empty for one that could not even be opened."""
-
-    source: str
-    reason: str
-    sha256: str = ""
-    recipe: str = ""
-    fingerprint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """A published snapshot of the vectors: `file` is its name in the store, `revision` the state of the catalogue it was made from."""
-
-    number: int
-    file: str
-    sha256: str
-    chunks: int
-    kind: str
-    revision: int
-    recall: float | None = None
-    """Recall@10 against exact search, measured when it was made; None where nothing is missed."""
-
-
-@dataclass(frozen=True, slots=True)
-class EmbedderStamp:
-    """Which embedder made the vectors of a store."""
-
-    id: str
-    revision: str
-    dimension: int
-
-    def __str__(self) -> str:
-        return f"{self.id} ({self.dimension}-d, revision {self.revision})"
-
-
-class Store:
+class Store(Catalogue):
     """An open store. Cheap to hold; safe to share between threads."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._local = threading.local()
-        self._counted: tuple[int, dict[str, int]] = 0, {}
-
-    @classmethod
-    def open(cls, directory: Path) -> Store:
-        """The store in `directory`.
-
-        Raises:
-            StoreMissing: there is none.
-            StoreMismatch: a newer version of Lectern made it.
-        """
-        if not (directory / CATALOGUE).exists():
-            raise StoreMissing(f"there is no store in {directory}; make one with: python -m ingest --store {directory}")
-        return cls(directory)._migrate()
-
-    @classmethod
-    def create(cls, directory: Path) -> Store:
-        """The store in `directory`, made when it is not there.
-
-        Raises:
-            StoreError: it cannot be made.
-            StoreBusy: another process is making it.
-        """
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            if not (directory / CATALOGUE).exists():
-                with lock.hold(directory):
-                    cls._make(directory)
-        except OSError as e:
-            raise StoreError(f"the store {directory} cannot be made: {e.strerror}; name another folder with --store") from e
-        return cls(directory)._migrate()
-
-    @staticmethod
-    def _make(directory: Path) -> None:
-        """Makes an empty catalogue that appears under its name when it is complete: two processes may begin at once."""
-        partial = directory / f"{CATALOGUE}.partial"
-        partial.unlink(missing_ok=True)
-        partial.touch()
-        db = _connect(partial)
-        MIGRATIONS.apply(db)
-        db.close()
-        if not (directory / CATALOGUE).exists():
-            put_catalogue(partial, directory)
-
-    @property
-    def db(self) -> Database:
-        """This thread's connection."""
-        if not hasattr(self._local, "db"):
-            self._local.db = _connect(self.directory / CATALOGUE)
-        return self._local.db
-
-    def close(self) -> None:
-        """Closes this thread's connection."""
-        if hasattr(self._local, "db"):
-            self._local.db.close()
-            del self._local.db
-
-    def _migrate(self) -> Store:
-        try:
-            newer = {step.name for step in MIGRATIONS.applied(self.db)} - KNOWN
-            if newer:
-                raise StoreMismatch(
-                    f"the store {self.directory} was made by a newer Lectern (unknown: {', '.join(sorted(newer))}); upgrade this one"
-                )
-            if MIGRATIONS.pending(self.db):
-                with self.transaction() as db:  # looks again inside: another process may have done it meanwhile
-                    MIGRATIONS.apply(db)
-        except sqlite3.OperationalError as e:
-            raise StoreBusy(f"the catalogue in {self.directory} cannot be opened: {e}; if another process is writing, wait for it") from e
-        except sqlite3.DatabaseError as e:
-            raise StoreError(f"{self.directory / CATALOGUE} cannot be used: {e}; restore a backup, or delete it and ingest again") from e
-        return self
-
-    @contextmanager
-    def transaction(self) -> Iterator[Database]:
-        """All or nothing: commits at the end, rolls back on any error.
-
-        Raises:
-            StoreBusy: another process has been writing for longer than 30 seconds.
-            DiskFull: there is no room for it.
-        """
-        db = self.db
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            yield db
-            db.commit()
-        except BaseException as e:
-            db.rollback()
-            code = e.sqlite_errorcode if isinstance(e, sqlite3.OperationalError) else None
-            if code == sqlite3.SQLITE_FULL:
-                raise DiskFull(f"the disk of {self.directory} is full; what was saved stays; make room, then try again") from e
-            if code == sqlite3.SQLITE_BUSY:
-                raise StoreBusy(
-                    f"the catalogue in {self.directory} cannot be written: {e}; wait for the other writer to end, then try again"
-                ) from e
-            raise
-
-    def writer_lock(self) -> AbstractContextManager[None]:
-        """Only one ingest at a time; raises StoreBusy, which names the holder, when there is another."""
-        return lock.hold(self.directory)
-
-    def is_being_written(self) -> bool:
-        """Whether some process holds the writer lock right now."""
-        return lock.is_held(self.directory)
-
-    def require_space(self, needed_bytes: int) -> None:
-        """Raises DiskFull unless the disk has room for so many bytes and what SQLite needs besides."""
-        free = shutil.disk_usage(self.directory).free
-        if free < needed_bytes + RESERVED_BYTES:
-            raise DiskFull(
-                f"the disk of {self.directory} has {free >> 20} MiB left, and writing needs {(needed_bytes + RESERVED_BYTES) >> 20} MiB; "
-                "what was saved stays and can be searched; make room, then run this again"
-            )
+        super().__init__(directory)
+        self.text_index = TextIndex(lambda: self.db)
 
     # --- what is there
 
@@ -288,7 +62,7 @@ class Store:
 
     def documents(self, course: str, at: str | None = ANY) -> list[StoredDocument]:
         """The documents of a course; those visible at a moment (None: now) where one is given."""
-        condition, values = _scope_condition(Scope(course, at=at))
+        condition, values = scope_condition(Scope(course, at=at))
         rows = self.db.query(
             f"""SELECT d.id, source, sha256, recipe, format, d.title, pages, material, week, lecture, date, due, notices, fingerprint,
                 visible_from, language
@@ -303,7 +77,7 @@ class Store:
         Raises:
             StoreError: the course has no such document, or it is not visible at the moment `at`: both in the same words.
         """
-        condition, values = _scope_condition(Scope(course, at=at))
+        condition, values = scope_condition(Scope(course, at=at))
         rows = self.db.query(
             f"SELECT text FROM documents d JOIN courses ON courses.id = d.course_id WHERE {condition} AND source = ?", [*values, source]
         )
@@ -317,7 +91,7 @@ class Store:
         Raises:
             StoreError: the course has no such document that is visible at the moment `at`, or its file is gone or has changed since.
         """
-        condition, values = _scope_condition(Scope(course, at=at))
+        condition, values = scope_condition(Scope(course, at=at))
         rows = self.db.query(
             f"SELECT folder, sha256 FROM documents d JOIN courses ON courses.id = d.course_id WHERE {condition} AND source = ?",
             [*values, source],
@@ -353,7 +127,7 @@ class Store:
 
     def languages(self, scope: Scope) -> list[str]:
         """The languages (ISO 639-1) of the documents in a scope, the one with most documents first."""
-        condition, values = _scope_condition(scope)
+        condition, values = scope_condition(scope)
         rows = self.db.execute(
             f"""SELECT d.language FROM documents d JOIN courses ON courses.id = d.course_id
             WHERE {condition} AND d.language IS NOT NULL GROUP BY d.language ORDER BY count(*) DESC, d.language""",
@@ -366,7 +140,7 @@ class Store:
         rows = self.db.execute(
             """SELECT source FROM documents d JOIN courses ON courses.id = d.course_id
             WHERE courses.name = ? AND d.visible_from > ?""",
-            [course, _moment(at)],
+            [course, moment_of(at)],
         )
         return {row[0] for row in rows}
 
@@ -383,7 +157,7 @@ class Store:
         rows = self.db.execute(
             """SELECT max(d.visible_from) FILTER (WHERE d.visible_from <= ?1), count(*) FILTER (WHERE d.visible_from > ?1)
             FROM documents d JOIN courses ON courses.id = d.course_id WHERE courses.name = ?2 AND d.visible_from IS NOT NULL""",
-            [_moment(scope.at), scope.course],
+            [moment_of(scope.at), scope.course],
         )
         latest, hidden = next(iter(rows))
         return replace(scope, at=latest or EARLIEST) if hidden else replace(scope, at=ANY)
@@ -509,7 +283,7 @@ class Store:
     def passages_in(self, scope: Scope, chunk_ids: Sequence[int]) -> dict[int, Passage]:
         """Those of the passages that the scope sees, by chunk id."""
         marks = ",".join("?" * len(chunk_ids))
-        condition, values = _scope_condition(scope)
+        condition, values = scope_condition(scope)
         rows = self.db.query(f"{_PASSAGE} WHERE c.id IN ({marks}) AND {condition}", [*chunk_ids, *values])
         return {row["id"]: _passage(row) for row in rows}
 
@@ -532,93 +306,13 @@ class Store:
 
     def chunk_ids(self, scope: Scope) -> np.ndarray:
         """The ids of all chunks in a scope, `(n,) int64`, ascending."""
-        condition, values = _scope_condition(scope)
+        condition, values = scope_condition(scope)
         rows = self.db.execute(
             f"""SELECT c.id FROM chunks c JOIN documents d ON d.id = c.document_id JOIN courses ON courses.id = d.course_id
             WHERE {condition}""",
             values,
         )
         return np.sort(np.fromiter((row[0] for row in rows), np.int64))  # a million: 0.35 s, and 0.62 s when SQLite sorts them
-
-    def search_text(
-        self, match: str, scope: Scope, limit: int, scope_chunks: int | None = None, most_rows: int = MOST_ROWS
-    ) -> list[tuple[int, float]]:
-        """The best chunks in a scope for an FTS5 `match` expression: `(chunk id, bm25)`, best first, higher is better.
-
-        Only rows from the course's first to its last are matched, so that a course read in one run is looked at alone. A scope that is all
-        there is costs nothing more; a small one is read before, a large one joined to what is found.
-
-        Args:
-            scope_chunks: how many chunks the scope has, if that is known.
-            most_rows: when the terms of an expression joined by OR match more than twice as many in a scope that is not small, only the
-                most promising are ranked (`rag/pruning.py`).
-        """
-        first, last, alone = self._span(scope.course)
-        condition, values = _scope_condition(scope)
-        where = "chunks_fts MATCH ? AND chunks_fts.rowid BETWEEN ? AND ?"
-        if alone and condition == _WHOLE_COURSE:
-            return self._rank("chunks_fts", where, match, [first, last], limit, most_rows)
-        inside = [first, last, *values]
-        if scope_chunks is not None and scope_chunks <= SMALL_SCOPE:
-            where += f"""{_AND_AMONG} (SELECT c.id FROM documents d JOIN courses ON courses.id = d.course_id
-                JOIN chunks c ON c.document_id = d.id WHERE {condition})"""
-            return self._rank("chunks_fts", where, match, inside, limit, most_rows=last)
-        joined = """chunks_fts JOIN chunks c ON c.id = chunks_fts.rowid JOIN documents d ON d.id = c.document_id
-            JOIN courses ON courses.id = d.course_id"""
-        return self._rank(joined, f"{where} AND {condition}", match, inside, limit, FILTERED_ROWS_FACTOR * most_rows)
-
-    def _rank(self, source: str, where: str, match: str, inside: list[Any], limit: int, most_rows: int) -> list[tuple[int, float]]:
-        """The best rows of `source` for a condition whose values are `match` and `inside`, which begins with the first and last row."""
-        narrowed = self._narrowed(match, inside[1] - inside[0] + 1, most_rows)
-        if narrowed is not None:
-            rows = self.db.execute(f"SELECT chunks_fts.rowid FROM {source} WHERE {where}", [narrowed.candidates, *inside])
-            candidates = [row[0] for row in rows]
-            if len(candidates) >= min(limit, ENOUGH_CANDIDATES):
-                source, where = "chunks_fts", f"chunks_fts MATCH ?{_AND_AMONG} (SELECT value FROM json_each(?))"
-                match, inside = narrowed.ranking, [json.dumps(candidates)]
-        rows = self.db.execute(
-            f"SELECT chunks_fts.rowid, -bm25(chunks_fts) FROM {source} WHERE {where} ORDER BY 2 DESC, 1 LIMIT ?", [match, *inside, limit]
-        )
-        return [(chunk_id, bm25) for chunk_id, bm25 in rows]
-
-    def _narrowed(self, match: str, rows: int, most_rows: int) -> Narrowed | None:
-        """What to rank where the `rows` rows that are looked at are expected to hold the terms of `match` too often."""
-        if rows <= 2 * most_rows:
-            return None
-        terms = list(dict.fromkeys(match.split(" OR ")))
-        if not all(_TERM.fullmatch(term) for term in terms):
-            return None
-        share = rows / self._last_chunk()
-        return narrow({term: round(share * count) for term, count in self._counts(terms).items()}, rows, most_rows)
-
-    def _counts(self, terms: Sequence[str]) -> dict[str, int]:
-        """In how many chunks quoted terms stand, remembered until the catalogue changes: questions have words in common."""
-        revision = self.revision()
-        if self._counted[0] != revision or len(self._counted[1]) > 100_000:
-            self._counted = revision, {}
-        known = self._counted[1]
-        for term in terms:
-            if term not in known:
-                known[term] = self.count_chunks_with(term, int(MEANINGLESS_SHARE * self._last_chunk()) + 1)
-        return {term: known[term] for term in terms}
-
-    def _span(self, course: str) -> tuple[int, int, bool]:
-        """The first and the last chunk id of a course, and whether it is the only one. Ids of chunks and documents grow with time."""
-        courses = dict(self.db.execute("SELECT name, id FROM courses").fetchall())
-        if len(courses) == 1 and course in courses:
-            return 1, self._last_chunk(), True
-        ends = [
-            self.db.execute(
-                f"""SELECT {end}(c.id) FROM chunks c WHERE c.document_id = (SELECT d.id FROM documents d WHERE d.course_id = ?
-                AND EXISTS (SELECT 1 FROM chunks WHERE document_id = d.id) ORDER BY d.id {order} LIMIT 1)""",
-                [courses.get(course)],
-            ).fetchone()[0]
-            for end, order in (("min", "ASC"), ("max", "DESC"))
-        ]
-        return ends[0] or 1, ends[1] or 0, False
-
-    def _last_chunk(self) -> int:
-        return self.db.execute("SELECT max(id) FROM chunks").fetchone()[0] or 0
 
     def known_words(self, course: str, wanted: Iterable[str]) -> set[str]:
         """Those of the (folded) words that the course holds, exactly so."""
@@ -630,11 +324,6 @@ class Store:
 
     def count_chunks(self) -> int:
         return next(iter(self.db.execute("SELECT count(*) FROM chunks")))[0]
-
-    def count_chunks_with(self, match: str, at_most: int = 20_000) -> int:
-        """How many chunks of the store an FTS5 expression matches; counting ends at `at_most`."""
-        rows = self.db.execute("SELECT count(*) FROM (SELECT 1 FROM chunks_fts WHERE chunks_fts MATCH ? LIMIT ?)", [match, at_most])
-        return next(iter(rows))[0]
 
     # --- vectors and their snapshots
 
@@ -758,55 +447,6 @@ def _passage(row: Mapping[str, Any]) -> Passage:
     chunk = Chunk(row["text"], row["start"], row["end"], Location.from_json(json.loads(row["location"])), row["context"], row["tokens"])
     facts = (row[key] for key in ("ordinal", "material", "week", "lecture"))
     return Passage(row["id"], row["course"], row["source"], row["title"], chunk, *facts)
-
-
-_WHOLE_COURSE = "courses.name = ?"
-_AND_AMONG = " AND +chunks_fts.rowid IN"
-"""The plus keeps FTS5 from running its query for one id after the other, which takes seconds: matches are listed once, then looked up."""
-_TERM = re.compile(r'"[^" ]+"')
-"""One quoted word of an FTS5 expression."""
-
-
-def _scope_condition(scope: Scope) -> tuple[str, list[Any]]:
-    """A scope as SQL over `courses` and documents `d`: the one place where it is decided who sees what."""
-    conditions = [_WHOLE_COURSE]
-    values: list[Any] = [scope.course]
-    if scope.path is not None:
-        folder = scope.path.rstrip("/")
-        conditions.append("(d.source = ? OR substr(d.source, 1, ?) = ?)")
-        values += [folder, len(folder) + 1, folder + "/"]
-    for column in ("material", "week", "lecture", "format"):
-        wanted = getattr(scope, column)
-        if wanted is not None:
-            conditions.append(f"d.{column} = ?")
-            values.append(wanted)
-    if scope.at != ANY:
-        conditions.append("(d.visible_from IS NULL OR d.visible_from <= ?)")
-        values.append(_moment(scope.at))
-    return " AND ".join(conditions), values
-
-
-def _moment(at: str | None) -> str:
-    """A scope's moment as the catalogue keeps them."""
-    moment = now() if at is None else utc_moment(at)
-    if moment is None:
-        raise QuestionError(f"at is {at!r}; expected {EXPECTED}, or {ANY}")
-    return moment
-
-
-def put_catalogue(path: Path, directory: Path) -> None:
-    """Makes a complete file the catalogue of a store that has none. SQLite would replay the log of one that was there before onto it."""
-    for leftover in ("-wal", "-shm"):
-        (directory / f"{CATALOGUE}{leftover}").unlink(missing_ok=True)
-    put_in_place(path, directory / CATALOGUE)
-
-
-def _connect(path: Path) -> Database:
-    # mode=rw: a catalogue that is deleted under a running page is an error, not an empty new one.
-    db = Database(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S))
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF", "secure_delete = ON"):
-        db.execute(f"PRAGMA {pragma}").fetchall()
-    return db
 
 
 def _course_id(db: Database, name: str) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rag.embed import EmbeddingUsage
-from rag.store import EmbedderStamp
+from rag.records import EmbedderStamp
 from rag.text import content_stems
 
 ROOT = Path(__file__).parent.parent

@@ -31,21 +31,25 @@ ALLOWED = {
     "files": set(),
     "lock": {"errors"},
     "pruning": set(),
-    "store": {"errors", "files", "lexical", "lock", "migrations", "moments", "pruning", "types", "vocabulary"},
+    "records": {"types"},
+    "database": {"errors", "files", "lock", "migrations"},
+    "scopes": {"errors", "moments", "types"},
+    "text_index": {"pruning", "scopes", "types"},
+    "store": {"database", "errors", "lexical", "moments", "records", "scopes", "text_index", "types", "vocabulary"},
     "wire": {"types"},
     "conversations": {"store", "types", "wire"},
     "vectors": {"errors"},
-    "snapshots": {"errors", "files", "store", "vectors"},
+    "snapshots": {"errors", "files", "records", "store", "vectors"},
     "encoder": {"errors"},
     "batches": {"errors", "lane"},
     "trial": {"encoder"},
-    "embed": {"batches", "config", "encoder", "errors", "lane", "models", "store", "trial"},
-    "bench_corpus": {"embed", "golden", "lexical", "store", "text", "types"},
+    "embed": {"batches", "config", "encoder", "errors", "lane", "models", "records", "trial"},
+    "bench_corpus": {"embed", "golden", "records", "store", "text", "types"},
     "bench_search": {
         "bench_corpus", "config", "embed", "errors", "golden", "models", "retrieve", "snapshots", "store", "timing", "types", "vectors",
     },
     "bench": {"bench_search", "config", "embed", "errors", "models"},
-    "backup": {"errors", "files", "lock", "snapshots", "store"},
+    "backup": {"database", "errors", "files", "lock", "snapshots", "store"},
     "retrieve": {
         "compose", "config", "embed", "errors", "interpret", "lane", "lexical", "models", "snapshots", "store", "timing", "types",
         "understand", "vectors",
@@ -59,12 +63,13 @@ ALLOWED = {
     "golden": {"errors", "types"},
     "judge": {"golden", "types"},
     "evaluate": {"golden", "judge", "types"},
-    "runs": {"config", "errors", "evaluate", "files", "golden", "store", "types"},
+    "runs": {"config", "errors", "evaluate", "files", "golden", "records", "types"},
     "misses": {"evaluate", "golden", "interpret", "judge", "retrieve", "timing", "types"},
-    "doctor": {"backup", "config", "embed", "errors", "models", "snapshots", "store", "vectors"},
+    "doctor": {"backup", "config", "database", "embed", "errors", "models", "snapshots", "store", "vectors"},
 }  # fmt: skip
 INGEST_MAY_USE = {
-    "types", "errors", "command_line", "config", "models", "store", "snapshots", "embed", "text", "timing", "pages", "moments", "language",
+    "types", "errors", "command_line", "config", "models", "records", "store", "snapshots", "embed", "text", "timing", "pages", "moments",
+    "language",
 }  # fmt: skip
 HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "py3langid"}
 

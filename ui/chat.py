@@ -15,7 +15,8 @@ from rag.answer import Draft, Engine, Event, Found, Written, stream_answer
 from rag.config import BUNDLED, Config
 from rag.conversations import Conversation, Message
 from rag.errors import LecternError
-from rag.store import Course, Store
+from rag.records import Course
+from rag.store import Store
 from rag.types import Answer, Mode, Scope, Sentence, Source, Turn
 from ui import errors, latency, render, sources, state
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from ingest.chunk import embedded_text
 from rag.backup import check_catalogue
+from rag.database import CATALOGUE
 from rag.lexical import indexed_text
 from rag.snapshots import load_snapshot, search
-from rag.store import CATALOGUE, Store
+from rag.store import Store
 from rag.types import Scope
 from rag.vectors import ChunkSet
 from support import HashingEmbedder

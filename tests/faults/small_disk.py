@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import rag.store
+import rag.database
 from faults.audit import COURSE, faults_against_folder, faults_of_store
 from ingest.pipeline import ingest_course
 from rag.answer import Engine, answer
@@ -30,11 +30,11 @@ def main(disk: Path) -> dict:
         (folder / "first.md").write_text("# First\n\nTopic3 bends light by 33 degrees.\n")
         store = Store.create(disk / "store")
         found = {"early": _grow_until_refused(folder, store)}
-        rag.store.RESERVED_BYTES = -(1 << 40)  # as if another program had taken the room after it was looked at
+        rag.database.RESERVED_BYTES = -(1 << 40)  # as if another program had taken the room after it was looked at
         found["full"] = _fill_and_grow(disk, folder, store)
         found["reading"] = _read(disk, store)
         (disk / "ballast").unlink()
-        rag.store.RESERVED_BYTES = 0
+        rag.database.RESERVED_BYTES = 0
         last = sorted(folder.iterdir())[-3:]
         for path in last:
             path.unlink()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import faiss  # noqa: F401 - imported once here, not in every victim
 
-import rag.store
+import rag.database
 from ingest.pipeline import ingest_course
 from rag.config import Config
 from rag.errors import LecternError
@@ -90,14 +90,14 @@ class _WritePoints:
         self.passed = 0
 
     def watch(self) -> None:
-        connect = rag.store._connect
+        connect = rag.database._connect
 
         def traced(path: Path) -> object:
             db = connect(path)
             db.conn.set_trace_callback(lambda statement: self._pass() if WRITES.match(statement) else None)
             return db
 
-        rag.store._connect = traced
+        rag.database._connect = traced
         sys.addaudithook(self._audit)
 
     def _audit(self, event: str, arguments: tuple) -> None:

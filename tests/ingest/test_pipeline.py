@@ -9,7 +9,8 @@ from ingest.pipeline import ingest_course
 from rag.config import Config
 from rag.errors import CorpusError, StoreBusy, StoreMismatch
 from rag.lexical import any_word
-from rag.store import EmbedderStamp, Store
+from rag.records import EmbedderStamp
+from rag.store import Store
 from rag.types import Scope
 from support import HashingEmbedder
 
@@ -55,7 +56,7 @@ def test_changed_renamed_and_removed_files(course_folder: Path, store: Store, em
     (course_folder / "notes" / "week02-thin-lenses.md").unlink()
     assert ingest_course(course_folder, store, embedder, config).files["removed"] == 1
     assert sources(store) == ["syllabus.md"]
-    assert store.search_text(any_word("aberration", None), Scope("optics"), 5) == []
+    assert store.text_index.search(any_word("aberration", None), Scope("optics"), 5) == []
 
 
 def test_a_file_that_cannot_be_read_is_set_aside_and_the_rest_goes_on(
@@ -106,7 +107,7 @@ def test_a_passage_in_two_files_has_two_places_and_is_embedded_once(
     (course_folder / "copy.md").write_bytes((course_folder / "syllabus.md").read_bytes())
     report = ingest_course(course_folder, store, embedder, config)
     assert (report.chunks, report.embedded) == (6, 4)
-    found = store.passages([chunk_id for chunk_id, _ in store.search_text(any_word("midterm", None), Scope("optics"), 5)])
+    found = store.passages([chunk_id for chunk_id, _ in store.text_index.search(any_word("midterm", None), Scope("optics"), 5)])
     assert sorted(passage.source for passage in found.values()) == ["copy.md", "syllabus.md"]
 
 

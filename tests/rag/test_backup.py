@@ -5,8 +5,9 @@ import pytest
 from rag.answer import Engine, answer
 from rag.backup import back_up, check_catalogue, restore
 from rag.conversations import add_exchange, list_conversations, start
+from rag.database import CATALOGUE
 from rag.errors import StoreError
-from rag.store import CATALOGUE, Store
+from rag.store import Store
 from rag.types import Scope
 
 

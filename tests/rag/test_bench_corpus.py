@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rag.bench_corpus import CourseWords, Statistics, course_vectors, question_vectors, write_store
-from rag.store import EmbedderStamp, Store
+from rag.records import EmbedderStamp
+from rag.store import Store
 from rag.types import Scope
 
 
@@ -63,4 +64,4 @@ def test_the_store_holds_what_the_filters_keep(statistics: Statistics, tmp_path:
     assert len(store.chunk_ids(Scope("bench", week=101))) == 0
     _, vectors, _ = store.vectors()
     assert (vectors[1000:2000] == course_vectors(statistics, 1, 1000).astype(np.float16)).all()
-    assert store.search_text('"12"', Scope("bench"), 5)[0][1] > 0
+    assert store.text_index.search('"12"', Scope("bench"), 5)[0][1] > 0

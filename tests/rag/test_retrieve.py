@@ -93,7 +93,7 @@ def test_words_find_what_the_vectors_do_not_tell_apart(store: Store, course_fold
 
 def test_vectors_find_what_no_word_matches(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     # The index is told nothing: only the dense leg can answer.
-    monkeypatch.setattr(engine.searcher.store, "search_text", lambda *_: [])
+    monkeypatch.setattr(engine.searcher.store.text_index, "search", lambda *_: [])
     hits = engine.searcher.search("Which rays cause aberration?", Scope("optics"))
     assert hits[0].passage.chunk.location.heading == ("Lenses", "Aberration")
     assert hits[0].bm25 is None
@@ -111,5 +111,5 @@ def test_scopes_in_use_are_read_for_a_newer_snapshot_before_a_search_needs_them(
 
 
 def test_a_scope_without_chunks_is_answered_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.searcher.store, "search_text", lambda *_: pytest.fail("there is nothing to search"))
+    monkeypatch.setattr(engine.searcher.store.text_index, "search", lambda *_: pytest.fail("there is nothing to search"))
     assert engine.searcher.search("midterm", Scope("optics", week=99)) == []

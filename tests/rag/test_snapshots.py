@@ -8,8 +8,9 @@ from rag import snapshots
 from rag.config import Config
 from rag.doctor import checks
 from rag.errors import StoreError
+from rag.records import EmbedderStamp, NewDocument
 from rag.snapshots import Snapshot, SnapshotHolder, load_snapshot, publish, search
-from rag.store import EmbedderStamp, NewDocument, Store
+from rag.store import Store
 from rag.types import Chunk, Location, LocationKind, Scope
 from rag.vectors import TARGET_RECALL, ChunkSet, DeviceCopy, exact_neighbours, question_like, recall_at
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rag.errors import DiskFull, StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
 from rag.lexical import any_word
 from rag.moments import ANY
-from rag.store import EmbedderStamp, NewDocument, SetAside, Store
+from rag.records import EmbedderStamp, NewDocument, SetAside
+from rag.store import Store
 from rag.types import Chunk, Location, LocationKind, Scope
 
 STAMP = EmbedderStamp("test", "1", 2)
@@ -66,8 +67,8 @@ def test_saving_again_replaces_and_ids_are_never_used_again(optics: Store) -> No
     optics.save_document("optics", document("a.pdf", "old words"))
     old = optics.chunk_ids(all_of())
     optics.save_document("optics", document("a.pdf", "new words", sha256="b"))
-    assert optics.search_text(any_word("old", None), all_of(), 5) == []
-    assert len(optics.search_text(any_word("new", None), all_of(), 5)) == 1
+    assert optics.text_index.search(any_word("old", None), all_of(), 5) == []
+    assert len(optics.text_index.search(any_word("new", None), all_of(), 5)) == 1
     assert not set(optics.chunk_ids(all_of())) & set(old)
 
 
@@ -91,7 +92,7 @@ def test_a_document_without_all_its_vectors_is_not_saved_at_all(optics: Store) -
     with pytest.raises(StoreError, match=r"chunk 1 of a\.pdf has no vector"):
         optics.save_document("optics", broken)
     assert optics.document_text("optics", "a.pdf") == "kept"
-    assert len(optics.search_text(any_word("kept", None), all_of(), 5)) == 1
+    assert len(optics.text_index.search(any_word("kept", None), all_of(), 5)) == 1
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_a_scope_narrows_both_searches_alike(optics: Store, narrowed: dict[str, 
     optics.save_document("optics", document("c.md", "lens c", facts={"material": "slides"}))
     scope = all_of(**narrowed)
     by_ids = optics.passages(optics.chunk_ids(scope).tolist()).values()
-    by_text = optics.passages([chunk_id for chunk_id, _ in optics.search_text(any_word("lens", None), scope, 10)]).values()
+    by_text = optics.passages([chunk_id for chunk_id, _ in optics.text_index.search(any_word("lens", None), scope, 10)]).values()
     assert {passage.source for passage in by_ids} == found == {passage.source for passage in by_text}
 
 
@@ -121,7 +122,7 @@ def test_courses_do_not_see_each_other(optics: Store, tmp_path: Path) -> None:
     optics.save_course("waves", "Waves", tmp_path)
     optics.save_document("optics", document("a.pdf", "lens"))
     optics.save_document("waves", document("a.pdf", "lens"))
-    assert len(optics.search_text(any_word("lens", None), all_of("waves"), 5)) == 1
+    assert len(optics.text_index.search(any_word("lens", None), all_of("waves"), 5)) == 1
     assert set(optics.chunk_ids(all_of("waves"))).isdisjoint(optics.chunk_ids(all_of("optics")))
 
 
@@ -129,7 +130,7 @@ def test_bm25_is_higher_for_the_better_match(optics: Store) -> None:
     optics.save_document(
         "optics", document("a.pdf", "lens lens lens", "lens and many other words about light and glass and mirrors", "nothing")
     )
-    (first, high), (second, low) = optics.search_text(any_word("lens", None), all_of(), 5)
+    (first, high), (second, low) = optics.text_index.search(any_word("lens", None), all_of(), 5)
     assert high > low > 0
     assert first < second
 
@@ -260,7 +261,7 @@ def test_writing_is_refused_while_there_is_still_room_for_what_is_there(optics: 
 
 
 def test_what_was_deleted_is_forgotten_once_no_reader_holds_the_log(optics: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rag.store.BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("rag.database.BUSY_TIMEOUT_S", 0.1)
     optics.save_document("optics", document("a.pdf", "Quetzalcoatl"))
     optics.remove_documents("optics", ["a.pdf"])
     optics.drop_unused_vectors()
@@ -296,11 +297,11 @@ def shelves(optics: Store, tmp_path: Path) -> Store:
 
 @pytest.mark.parametrize("narrowed", [{}, {"week": 0}], ids=["course", "week"])
 def test_a_narrowed_text_search_stays_in_its_scope(shelves: Store, narrowed: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rag.store.ENOUGH_CANDIDATES", 1)
-    few = shelves.search_text(any_word("prism lens", None), all_of(**narrowed), 100, most_rows=1)
+    monkeypatch.setattr("rag.text_index.ENOUGH_CANDIDATES", 1)
+    few = shelves.text_index.search(any_word("prism lens", None), all_of(**narrowed), 100, most_rows=1)
     found = shelves.passages([chunk_id for chunk_id, _ in few]).values()
     assert [(passage.course, passage.source) for passage in found] == [("optics", "0.txt")] * 3
-    assert few == shelves.search_text(any_word("prism lens", None), all_of(**narrowed), 100)[:3]
+    assert few == shelves.text_index.search(any_word("prism lens", None), all_of(**narrowed), 100)[:3]
 
 
 def test_narrowing_changes_no_score_of_what_it_keeps(optics: Store) -> None:
@@ -308,8 +309,8 @@ def test_narrowing_changes_no_score_of_what_it_keeps(optics: Store) -> None:
     for number in range(200):
         words = ["prism"] * (number < 25) + ["lens"] * (23 <= number < 50)
         optics.save_document("optics", document(f"{number}.txt", " ".join([*words, f"n{number}"])))
-    full = optics.search_text(any_word("prism lens", None), all_of(at=ANY), 100)
-    narrowed = optics.search_text(any_word("prism lens", None), all_of(at=ANY), 100, most_rows=25)
+    full = optics.text_index.search(any_word("prism lens", None), all_of(at=ANY), 100)
+    narrowed = optics.text_index.search(any_word("prism lens", None), all_of(at=ANY), 100, most_rows=25)
     assert len(full) == 50
     assert narrowed == [pair for pair in full if pair[0] in range(1, 26)]
     assert {chunk_id for chunk_id, _ in narrowed[:2]} == {24, 25}
@@ -320,8 +321,8 @@ def test_narrowing_changes_no_score_of_what_it_keeps(optics: Store) -> None:
 )
 def test_a_small_scope_is_searched_as_a_large_one(shelves: Store, narrowed: dict[str, object], matches: int) -> None:
     scope = all_of(**narrowed)
-    small = shelves.search_text(any_word("prism lens filler1", None), scope, 1000, len(shelves.chunk_ids(scope)))
-    assert small == shelves.search_text(any_word("prism lens filler1", None), scope, 1000)
+    small = shelves.text_index.search(any_word("prism lens filler1", None), scope, 1000, len(shelves.chunk_ids(scope)))
+    assert small == shelves.text_index.search(any_word("prism lens filler1", None), scope, 1000)
     assert len(small) == matches
 
 
@@ -329,24 +330,24 @@ def test_all_are_ranked_when_too_few_are_promising(optics: Store) -> None:
     for number in range(200):
         words = ["prism"] * (number < 25) + ["lens"] * (25 <= number < 50)
         optics.save_document("optics", document(f"{number}.txt", " ".join([*words, f"n{number}"])))
-    assert len(optics.search_text(any_word("prism lens", None), all_of(at=ANY), 100, most_rows=1)) == 50, "no chunk holds both"
+    assert len(optics.text_index.search(any_word("prism lens", None), all_of(at=ANY), 100, most_rows=1)) == 50, "no chunk holds both"
 
 
 def test_a_course_is_looked_at_alone_wherever_it_stands(shelves: Store) -> None:
     """The only course and one of two must rank alike, but for the number of chunks that BM25 knows of."""
-    both = [chunk_id for chunk_id, _ in shelves.search_text(any_word("n7", None), all_of(at=ANY), 10)]
+    both = [chunk_id for chunk_id, _ in shelves.text_index.search(any_word("n7", None), all_of(at=ANY), 10)]
     texts = {passage.source for passage in shelves.passages(both).values()}
     assert (len(both), texts) == (3, {"7.txt"})
     assert all(passage.course == "optics" for passage in shelves.passages(both).values())
     shelves.remove_documents("optics", [f"{number}.txt" for number in range(60)])
-    assert shelves.search_text(any_word("n7", None), all_of(at=ANY), 10) == []
-    assert len(shelves.search_text(any_word("n7", None), all_of("other"), 10)) == 3
+    assert shelves.text_index.search(any_word("n7", None), all_of(at=ANY), 10) == []
+    assert len(shelves.text_index.search(any_word("n7", None), all_of("other"), 10)) == 3
 
 
 def test_counts_are_taken_again_when_the_catalogue_has_changed(optics: Store) -> None:
     for number in range(100):
         optics.save_document("optics", document(f"{number}.txt", "lens" if number % 2 else "prism"))
-    assert len(optics.search_text(any_word("lens prism", None), all_of(at=ANY), 100, most_rows=10)) == 50
+    assert len(optics.text_index.search(any_word("lens prism", None), all_of(at=ANY), 100, most_rows=10)) == 50
     optics.remove_documents("optics", [f"{number}.txt" for number in range(0, 100, 2)])
-    assert len(optics.search_text(any_word("lens prism", None), all_of(at=ANY), 100, most_rows=10)) == 50
-    assert len(optics.search_text(any_word("prism", None), all_of(at=ANY), 100, most_rows=10)) == 0
+    assert len(optics.text_index.search(any_word("lens prism", None), all_of(at=ANY), 100, most_rows=10)) == 50
+    assert len(optics.text_index.search(any_word("prism", None), all_of(at=ANY), 100, most_rows=10)) == 0

@@ -61,7 +61,7 @@ def test_a_search_an_instant_later_sees_what_has_become_visible_meanwhile(engine
         (MOMENT, True),
         ("2200-01-01T00:00:00+00:00", True),
     ):
-        monkeypatch.setattr("rag.store.now", lambda present=present: present)
+        monkeypatch.setattr("rag.scopes.now", lambda present=present: present)
         assert (HIDDEN_FILE in found(engine, None)) == seen
 
 

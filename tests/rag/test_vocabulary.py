@@ -5,7 +5,8 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rag.store import EmbedderStamp, NewDocument, Store
+from rag.records import EmbedderStamp, NewDocument
+from rag.store import Store
 from rag.types import Chunk, Location, LocationKind
 from rag.vocabulary import count_words
 
