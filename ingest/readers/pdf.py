@@ -1,7 +1,7 @@
 """PDF: one Section a page, in the order the file draws its text.
 
 A page that is a picture goes through tesseract where that is installed, and is named in the notices. No table recognition: a row stays a
-line, its cells parted by bars. About 500 pages a second on one core, OCR a second or two a page.
+line, its cells parted by tabs. Some 265 dense pages a second on one core, 660 of slides; OCR a second or two a page.
 """
 
 from __future__ import annotations
