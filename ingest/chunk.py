@@ -38,19 +38,21 @@ class _Unit:
     opens: bool
 
 
-def chunk_document(document: Document, count_tokens: CountTokens, max_tokens: int) -> list[Chunk]:
+def chunk_document(document: Document, count_tokens: CountTokens, max_tokens: int, whole_tokens: int = 0) -> list[Chunk]:
     """The chunks of a document, in reading order; spans count in `document.text`.
 
     Args:
         count_tokens: word pieces of each text.
         max_tokens: the most a chunk may have, its context not counted. Only a single unbreakable piece may be longer.
+        whole_tokens: a section with no more than so many stays one chunk nevertheless.
     """
     chunks: list[Chunk] = []
     offset = 0
     for section in document.sections:
         context = _context(document.title, section.location)
         units = _units(section.text, count_tokens, max_tokens)
-        for start, end, tokens in _pack(units, max_tokens):
+        total = sum(unit.tokens for unit in units)
+        for start, end, tokens in _pack(units, max(max_tokens, total) if total <= whole_tokens else max_tokens):
             location = _location_of_span(section, start, end)
             chunks.append(Chunk(section.text[start:end], offset + start, offset + end, location, context, tokens))
         offset += len(section.text) + len(Document.SEPARATOR)

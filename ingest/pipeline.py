@@ -226,7 +226,7 @@ def _prepare(run: _Run, file: SourceFile, parsers: ParserPool, loading: Future[s
     if "language" not in facts and (language := document_language(parsed.document.text)):
         facts["language"] = language
     document = replace(parsed.document, title=facts.get("title") or parsed.document.title, facts=facts)
-    chunks = chunk_document(document, run.embedder.count_tokens, run.config.chunk_tokens)
+    chunks = chunk_document(document, run.embedder.count_tokens, run.config.chunk_tokens, run.config.whole_section_tokens)
     texts = [embedded_text(chunk.context, chunk.text) for chunk in chunks]
     keys = [vector_key(run.embedder.stamp, text) for text in texts]
     return _Prepared(

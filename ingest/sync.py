@@ -42,12 +42,13 @@ def find_changes(folder: Path, store: Store, course: CourseFacts, config: Config
 
 
 def recipe_of(source: str, course: CourseFacts, config: Config, parts: Sequence[str] = ()) -> str:
-    """Names everything besides a file's bytes that decides what becomes of it: format, facts, chunk size, readers, OCR for a PDF, and the
+    """Names everything besides a file's bytes that decides what becomes of it: format, facts, chunk sizes, readers, OCR for a PDF, and the
     SHA-256 of the files that are a part of it.
     """
     suffix = PurePosixPath(source).suffix.lower()
     ocr = suffix == ".pdf" and shutil.which("tesseract") is not None
-    decisive = (suffix, sorted(facts_of_file(source, course, {}).items()), config.chunk_tokens, READERS_VERSION, ocr, list(parts))
+    facts = sorted(facts_of_file(source, course, {}).items())
+    decisive = (suffix, facts, config.chunk_tokens, config.whole_section_tokens, READERS_VERSION, ocr, list(parts))
     return hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
 
 

@@ -35,6 +35,8 @@ class Config:
     """`bundled`, a folder, or a sentence-transformers hub id."""
     chunk_tokens: int = 150
     """Longest chunk, the piece that is searched, in word pieces of the embedder; its titles and headings not counted."""
+    whole_section_tokens: int = 230
+    """A page, slide, cell or section with no more than so many word pieces stays one chunk: with its headings the embedder reads it whole."""
 
     hits: int = 10
     """Passages a search returns."""
@@ -106,6 +108,7 @@ class Config:
             ("top_p", 0.0, 1.0),
             ("temperature", 0.0, 10.0),
             ("chunk_tokens", 16, 100_000),
+            ("whole_section_tokens", 0, 100_000),
             ("hits", 1, 1000),
             ("candidates", 1, 10_000),
             ("sources", 1, 100),

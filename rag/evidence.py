@@ -53,10 +53,11 @@ class Evidence:
         return self.similarity + self.overlap + 0.5 * self.hit.score
 
 
-def word_weights(question: str, store: Store) -> dict[str, float]:
-    """How much each content word (its stem) of the question tells: its inverse document frequency in the store."""
-    chunks = store.count_chunks()
-    found = {stem(word): store.text_index.count(any_word(word, None)) for word in dict.fromkeys(content_words(question))}
+def word_weights(question: str, store: Store, course: str) -> dict[str, float]:
+    """How much each content word (its stem) of the question tells: its inverse document frequency in the course."""
+    index = store.text_index
+    chunks = index.chunks(course)
+    found = {stem(word): index.count(course, any_word(word, None)) for word in dict.fromkeys(content_words(question))}
     return {word: math.log1p(chunks / (1 + count)) for word, count in found.items()}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sqlite_utils import Database, Migrations
 
-from rag.lexical import indexed_text
+from rag.text_index import create_table, insert
 from rag.vocabulary import add_words, count_words
 
 MIGRATIONS = Migrations("lectern")
@@ -158,7 +158,7 @@ def m005_words(db: Database) -> None:
 
 @_step
 def m006_terms(db: Database) -> None:
-    """The text index holds the terms themselves (`rag.lexical`), which FTS5's own tokenizer knows for English alone."""
+    """A text index for each course, of the terms themselves (`rag.lexical`): FTS5's own tokenizer knows English alone."""
     _run(
         db,
         """
@@ -166,14 +166,11 @@ def m006_terms(db: Database) -> None:
 
         UPDATE chunks SET tokens = (length(text) + 3) / 4;
 
-        DROP TABLE chunks_fts;
-
-        CREATE VIRTUAL TABLE chunks_fts USING fts5 (context, text, tokenize = 'unicode61 remove_diacritics 0')
+        DROP TABLE chunks_fts
         """,
     )
-    rows = db.execute("SELECT c.id, c.context, c.text, d.language FROM chunks c JOIN documents d ON d.id = c.document_id")
-    for chunk_id, context, text, language in rows:
-        db.execute(
-            "INSERT INTO chunks_fts (rowid, context, text) VALUES (?, ?, ?)",
-            [chunk_id, indexed_text(context, language), indexed_text(text, language)],
-        )
+    for (course_id,) in db.execute("SELECT id FROM courses"):
+        create_table(db, course_id)
+    rows = db.execute("SELECT d.course_id, c.id, c.context, c.text, d.language FROM chunks c JOIN documents d ON d.id = c.document_id")
+    for row in rows:
+        insert(db, *row)

@@ -18,11 +18,10 @@ from sqlite_utils import Database
 
 from rag.database import Catalogue
 from rag.errors import StoreError, StoreMismatch, UnknownCourse
-from rag.lexical import indexed_text
 from rag.moments import ANY, EARLIEST, now
 from rag.records import Course, EmbedderStamp, Generation, NewDocument, SetAside, StoredDocument
 from rag.scopes import moment_of, scope_condition
-from rag.text_index import TextIndex
+from rag.text_index import TextIndex, create_table, insert, table_of
 from rag.types import Chunk, Location, Passage, Scope
 from rag.vocabulary import add_words, count_words, known_words, remove_words, words_beginning
 
@@ -171,6 +170,7 @@ class Store(Catalogue):
                 ON CONFLICT (name) DO UPDATE SET title = excluded.title, folder = excluded.folder""",
                 [name, title, str(folder.resolve())],
             )
+            create_table(db, _course_id(db, name))
 
     def save_document(self, course: str, document: NewDocument) -> None:
         """Puts a document in the place of whatever stood under its source; on any error the old state stays."""
@@ -206,11 +206,8 @@ class Store(Catalogue):
                 )
                 if inserted.rowcount != 1:
                     raise StoreError(f"chunk {ordinal} of {document.source} has no vector; nothing of the document was saved")
-                language = document.facts.get("language")
-                db.execute(
-                    "INSERT INTO chunks_fts (rowid, context, text) VALUES (?, ?, ?)",
-                    [inserted.lastrowid, indexed_text(chunk.context, language), indexed_text(chunk.text, language)],
-                )
+                assert inserted.lastrowid is not None
+                insert(db, course_id, inserted.lastrowid, chunk.context, chunk.text, document.facts.get("language"))
             add_words(db, course_id, count_words(document.text))
             _count_up(db)
 
@@ -261,7 +258,8 @@ class Store(Catalogue):
         if not next(self.db.query("SELECT to_forget FROM revision"))["to_forget"]:
             return True
         with self.transaction() as db:
-            db.execute("INSERT INTO chunks_fts (chunks_fts) VALUES ('optimize')")
+            for (course_id,) in db.execute("SELECT id FROM courses").fetchall():
+                db.execute(f"INSERT INTO {table_of(course_id)} ({table_of(course_id)}) VALUES ('optimize')")
         (busy, *_) = self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if not busy:
             with self.transaction() as db:
@@ -321,9 +319,6 @@ class Store(Catalogue):
     def words_beginning(self, course: str, prefix: str) -> dict[str, int]:
         """The words of a course that begin so, with how often they stand in it."""
         return words_beginning(self.db, course, prefix)
-
-    def count_chunks(self) -> int:
-        return next(iter(self.db.execute("SELECT count(*) FROM chunks")))[0]
 
     # --- vectors and their snapshots
 
@@ -463,7 +458,7 @@ def _columns(facts: Mapping[str, str]) -> list[str | int | None]:
 
 def _delete(db: Database, course_id: int, source: str) -> None:
     db.execute(
-        """DELETE FROM chunks_fts WHERE rowid IN (
+        f"""DELETE FROM {table_of(course_id)} WHERE rowid IN (
             SELECT c.id FROM chunks c JOIN documents d ON d.id = c.document_id WHERE course_id = ? AND source = ?)""",
         [course_id, source],
     )

@@ -1,18 +1,20 @@
-"""The catalogue's text index (FTS5): the best chunks in a scope for an expression, quickly also among millions.
+"""The catalogue's text indexes (FTS5), one for each course: the best chunks in a scope for an expression, quickly also among millions.
 
-What stands in it is `rag/lexical.py`'s business; scores are FTS5's own BM25. In a large store only promising chunks are ranked
-(`rag/pruning.py`).
+What stands in them is `rag/lexical.py`'s business; scores are FTS5's own BM25, so that how rare a word is, is counted within its course. In
+a large one only promising chunks are ranked (`rag/pruning.py`).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sqlite_utils import Database
 
+from rag.lexical import indexed_text
 from rag.pruning import MEANINGLESS_SHARE, Narrowed, narrow
 from rag.scopes import WHOLE_COURSE, scope_condition
 from rag.types import Scope
@@ -28,10 +30,28 @@ ENOUGH_CANDIDATES = 20
 FILTERED_ROWS_FACTOR = 5
 """Within a filter more are listed, as most of them may fall outside."""
 
-_AND_AMONG = " AND +chunks_fts.rowid IN"
-"""The plus keeps FTS5 from running its query for one id after the other, which takes seconds: matches are listed once, then looked up."""
+MOST_COUNTS = 100_000
+"""That are remembered."""
 _TERM = re.compile(r'"[^" ]+"')
 """One quoted word of an FTS5 expression."""
+
+
+def table_of(course_id: int) -> str:
+    """The name of a course's FTS5 table; its rowids are chunk ids."""
+    return f"chunks_fts_{int(course_id)}"
+
+
+def create_table(db: Database, course_id: int) -> None:
+    """An empty index for a course."""
+    db.execute(
+        f"CREATE VIRTUAL TABLE IF NOT EXISTS {table_of(course_id)} USING fts5 (context, text, tokenize = 'unicode61 remove_diacritics 0')"
+    )
+
+
+def insert(db: Database, course_id: int, chunk_id: int, context: str, text: str, language: str | None) -> None:
+    """Puts a chunk into the index of its course."""
+    terms = [indexed_text(context, language), indexed_text(text, language)]
+    db.execute(f"INSERT INTO {table_of(course_id)} (rowid, context, text) VALUES (?, ?, ?)", [chunk_id, *terms])
 
 
 class TextIndex:
@@ -43,7 +63,7 @@ class TextIndex:
 
     def __init__(self, connection: Callable[[], Database]) -> None:
         self._connection = connection
-        self._counted: tuple[int, dict[str, int]] = 0, {}
+        self._counted: tuple[int, dict[tuple[str, str], int]] = 0, {}
 
     @property
     def db(self) -> Database:
@@ -54,82 +74,82 @@ class TextIndex:
     ) -> list[tuple[int, float]]:
         """The best chunks in a scope for an FTS5 `match` expression: `(chunk id, bm25)`, best first, higher is better.
 
-        Only rows from the course's first to its last are matched, so that a course read in one run is looked at alone. A scope that is all
-        there is costs nothing more; a small one is read before, a large one joined to what is found.
+        A whole course costs nothing more; a small scope in it is read before, a large one joined to what is found.
 
         Args:
             scope_chunks: how many chunks the scope has, if that is known.
             most_rows: when the terms of an expression joined by OR match more than twice as many in a scope that is not small, only the
                 most promising are ranked (`rag/pruning.py`).
         """
-        first, last, alone = self._span(scope.course)
+        table = self._table(scope.course)
+        if table is None:
+            return []
         condition, values = scope_condition(scope)
-        where = "chunks_fts MATCH ? AND chunks_fts.rowid BETWEEN ? AND ?"
-        if alone and condition == WHOLE_COURSE:
-            return self._rank("chunks_fts", where, match, [first, last], limit, most_rows)
-        inside = [first, last, *values]
+        where = f"{table} MATCH ?"
+        if condition == WHOLE_COURSE:
+            return self._rank(table, table, where, match, [], limit, most_rows)
         if scope_chunks is not None and scope_chunks <= SMALL_SCOPE:
-            where += f"""{_AND_AMONG} (SELECT c.id FROM documents d JOIN courses ON courses.id = d.course_id
+            where += f""" AND +{table}.rowid IN (SELECT c.id FROM documents d JOIN courses ON courses.id = d.course_id
                 JOIN chunks c ON c.document_id = d.id WHERE {condition})"""
-            return self._rank("chunks_fts", where, match, inside, limit, most_rows=last)
-        joined = """chunks_fts JOIN chunks c ON c.id = chunks_fts.rowid JOIN documents d ON d.id = c.document_id
+            return self._rank(table, table, where, match, values, limit, None)
+        joined = f"""{table} JOIN chunks c ON c.id = {table}.rowid JOIN documents d ON d.id = c.document_id
             JOIN courses ON courses.id = d.course_id"""
-        return self._rank(joined, f"{where} AND {condition}", match, inside, limit, FILTERED_ROWS_FACTOR * most_rows)
+        return self._rank(table, joined, f"{where} AND {condition}", match, values, limit, FILTERED_ROWS_FACTOR * most_rows)
 
-    def _rank(self, source: str, where: str, match: str, inside: list[Any], limit: int, most_rows: int) -> list[tuple[int, float]]:
-        """The best rows of `source` for a condition whose values are `match` and `inside`, which begins with the first and last row."""
-        narrowed = self._narrowed(match, inside[1] - inside[0] + 1, most_rows)
+    def count(self, course: str, match: str, at_most: int = 20_000) -> int:
+        """How many chunks of a course an FTS5 expression matches; counting ends at `at_most`."""
+        table = self._table(course)
+        return self._count(table, match, at_most) if table else 0
+
+    def chunks(self, course: str) -> int:
+        """How many chunks a course has."""
+        table = self._table(course)
+        return self._counted_once(table, "", partial(self._rows, table)) if table else 0
+
+    def _rank(
+        self, table: str, source: str, where: str, match: str, inside: list[Any], limit: int, most_rows: int | None
+    ) -> list[tuple[int, float]]:
+        """The best rows of `source` for a condition whose values are `match` and `inside`; `most_rows` is None to rank all."""
+        narrowed = self._narrowed(table, match, most_rows) if most_rows is not None else None
         if narrowed is not None:
-            rows = self.db.execute(f"SELECT chunks_fts.rowid FROM {source} WHERE {where}", [narrowed.candidates, *inside])
+            rows = self.db.execute(f"SELECT {table}.rowid FROM {source} WHERE {where}", [narrowed.candidates, *inside])
             candidates = [row[0] for row in rows]
             if len(candidates) >= min(limit, ENOUGH_CANDIDATES):
-                source, where = "chunks_fts", f"chunks_fts MATCH ?{_AND_AMONG} (SELECT value FROM json_each(?))"
+                # The plus keeps FTS5 from running its query for one id after the other, which takes seconds.
+                source, where = table, f"{table} MATCH ? AND +{table}.rowid IN (SELECT value FROM json_each(?))"
                 match, inside = narrowed.ranking, [json.dumps(candidates)]
         rows = self.db.execute(
-            f"SELECT chunks_fts.rowid, -bm25(chunks_fts) FROM {source} WHERE {where} ORDER BY 2 DESC, 1 LIMIT ?", [match, *inside, limit]
+            f"SELECT {table}.rowid, -bm25({table}) FROM {source} WHERE {where} ORDER BY 2 DESC, 1 LIMIT ?", [match, *inside, limit]
         )
         return [(chunk_id, bm25) for chunk_id, bm25 in rows]
 
-    def _narrowed(self, match: str, rows: int, most_rows: int) -> Narrowed | None:
-        """What to rank where the `rows` rows that are looked at are expected to hold the terms of `match` too often."""
-        if rows <= 2 * most_rows:
-            return None
+    def _narrowed(self, table: str, match: str, most_rows: int) -> Narrowed | None:
+        """What to rank where the terms of `match` are expected to stand in too many rows."""
+        rows = self._counted_once(table, "", partial(self._rows, table))
         terms = list(dict.fromkeys(match.split(" OR ")))
-        if not all(_TERM.fullmatch(term) for term in terms):
+        if rows <= 2 * most_rows or not all(_TERM.fullmatch(term) for term in terms):
             return None
-        share = rows / self._last_chunk()
-        return narrow({term: round(share * count) for term, count in self._counts(terms).items()}, rows, most_rows)
+        at_most = int(MEANINGLESS_SHARE * rows) + 1
+        counts = {term: self._counted_once(table, term, partial(self._count, table, term, at_most)) for term in terms}
+        return narrow(counts, rows, most_rows)
 
-    def _counts(self, terms: Sequence[str]) -> dict[str, int]:
-        """In how many chunks quoted terms stand, remembered until the catalogue changes: questions have words in common."""
+    def _counted_once(self, table: str, term: str, count: Callable[[], int]) -> int:
+        """A count, remembered until the catalogue changes: questions have words in common."""
         revision = next(iter(self.db.execute("SELECT number FROM revision")))[0]
-        if self._counted[0] != revision or len(self._counted[1]) > 100_000:
+        if self._counted[0] != revision or len(self._counted[1]) > MOST_COUNTS:
             self._counted = revision, {}
         known = self._counted[1]
-        for term in terms:
-            if term not in known:
-                known[term] = self.count(term, int(MEANINGLESS_SHARE * self._last_chunk()) + 1)
-        return {term: known[term] for term in terms}
+        if (table, term) not in known:
+            known[table, term] = count()
+        return known[table, term]
 
-    def _span(self, course: str) -> tuple[int, int, bool]:
-        """The first and the last chunk id of a course, and whether it is the only one. Ids of chunks and documents grow with time."""
-        courses = dict(self.db.execute("SELECT name, id FROM courses").fetchall())
-        if len(courses) == 1 and course in courses:
-            return 1, self._last_chunk(), True
-        ends = [
-            self.db.execute(
-                f"""SELECT {end}(c.id) FROM chunks c WHERE c.document_id = (SELECT d.id FROM documents d WHERE d.course_id = ?
-                AND EXISTS (SELECT 1 FROM chunks WHERE document_id = d.id) ORDER BY d.id {order} LIMIT 1)""",
-                [courses.get(course)],
-            ).fetchone()[0]
-            for end, order in (("min", "ASC"), ("max", "DESC"))
-        ]
-        return ends[0] or 1, ends[1] or 0, False
+    def _rows(self, table: str) -> int:
+        return next(iter(self.db.execute(f"SELECT count(*) FROM {table}_docsize")))[0]
 
-    def _last_chunk(self) -> int:
-        return self.db.execute("SELECT max(id) FROM chunks").fetchone()[0] or 0
-
-    def count(self, match: str, at_most: int = 20_000) -> int:
-        """How many chunks of the store an FTS5 expression matches; counting ends at `at_most`."""
-        rows = self.db.execute("SELECT count(*) FROM (SELECT 1 FROM chunks_fts WHERE chunks_fts MATCH ? LIMIT ?)", [match, at_most])
+    def _count(self, table: str, match: str, at_most: int) -> int:
+        rows = self.db.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {table} MATCH ? LIMIT ?)", [match, at_most])
         return next(iter(rows))[0]
+
+    def _table(self, course: str) -> str | None:
+        """The index of a course; None where there is no such course."""
+        return next((table_of(row[0]) for row in self.db.execute("SELECT id FROM courses WHERE name = ?", [course])), None)

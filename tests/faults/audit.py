@@ -13,6 +13,7 @@ from rag.database import CATALOGUE
 from rag.lexical import indexed_text
 from rag.snapshots import load_snapshot, search
 from rag.store import Store
+from rag.text_index import table_of
 from rag.types import Scope
 from rag.vectors import ChunkSet
 from support import HashingEmbedder
@@ -60,13 +61,20 @@ def _words(text: str) -> list[str]:
 def _catalogue_faults(store: Store) -> list[str]:
     problem = check_catalogue(store.directory / CATALOGUE)
     faults = [problem] if problem else []
-    store.db.execute("INSERT INTO chunks_fts (chunks_fts) VALUES ('integrity-check')")  # raises when the index is not that of its texts
-    store.db.rollback()
     stored = store.db.execute(
-        "SELECT c.id, c.context, c.text, d.language FROM chunks c JOIN documents d ON d.id = c.document_id ORDER BY c.id"
+        """SELECT d.course_id, c.id, c.context, c.text, d.language FROM chunks c JOIN documents d ON d.id = c.document_id
+        ORDER BY d.course_id, c.id"""
     )
-    expected = [(chunk_id, indexed_text(context, language), indexed_text(text, language)) for chunk_id, context, text, language in stored]
-    if expected != store.db.execute("SELECT rowid, context, text FROM chunks_fts ORDER BY rowid").fetchall():
+    expected = [
+        (course, chunk, indexed_text(context, language), indexed_text(text, language)) for course, chunk, context, text, language in stored
+    ]
+    indexed = []
+    for (course,) in store.db.execute("SELECT id FROM courses ORDER BY id").fetchall():
+        table = table_of(course)
+        store.db.execute(f"INSERT INTO {table} ({table}) VALUES ('integrity-check')")  # raises when the index is not that of its texts
+        store.db.rollback()
+        indexed += [(course, *row) for row in store.db.execute(f"SELECT rowid, context, text FROM {table} ORDER BY rowid")]
+    if expected != indexed:
         faults.append("the text index does not hold the chunks")
     counted = {
         "documents without chunks": "SELECT count(*) FROM documents d WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE document_id = d.id)",

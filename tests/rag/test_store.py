@@ -224,7 +224,7 @@ def test_any_text_comes_back(optics: Store, texts: list[str]) -> None:
     optics.save_document("optics", document("any.txt", *texts))
     stored = optics.passages(optics.chunk_ids(all_of()).tolist()).values()
     assert [passage.chunk.text for passage in stored] == texts
-    optics.db.execute("INSERT INTO chunks_fts (chunks_fts) VALUES ('integrity-check')")
+    optics.db.execute("INSERT INTO chunks_fts_1 (chunks_fts_1) VALUES ('integrity-check')")
 
 
 def test_sqlite_has_what_the_catalogue_needs() -> None:
