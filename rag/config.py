@@ -36,7 +36,7 @@ class Config:
     chunk_tokens: int = 200
     """Longest chunk, the piece that is searched, in word pieces of the embedder; its titles and headings not counted."""
     whole_section_tokens: int = 230
-    """A page, slide, cell or section with no more than so many word pieces stays one chunk: with its headings the embedder reads it whole."""
+    """A page, slide, cell or section with no more word pieces stays one chunk: with its headings the embedder reads it whole."""
 
     hits: int = 10
     """Passages a search returns."""
