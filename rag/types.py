@@ -147,8 +147,8 @@ class Passage:
 class Hit:
     """A passage found for a question. Every figure is higher-is-better; None: that leg did not find it.
 
-    `similarity` is the cosine to the question (-1 to 1), `bm25` the text score (0 and up), `score` the fused one that ranks (0 to 1, more in
-    a part of the course that the question names).
+    `similarity` is the cosine to the question (-1 to 1), `bm25` the text score (0 and up), `score` the fused one that ranks (0 to 1, more
+    in a part of the course that the question names).
     """
 
     passage: Passage
