@@ -216,7 +216,7 @@ def _one_search(searcher: Searcher, case: Case, scope: Scope, number: int) -> di
 
 
 def _quantile(spent: Sequence[dict[str, float]], stage: str, percent: int) -> float:
-    return float(np.percentile([stages[stage] for stages in spent], percent))
+    return float(np.percentile([stages.get(stage, 0.0) for stages in spent], percent))  # nothing is searched in an empty scope
 
 
 def _dense_recall(searcher: Searcher, case: Case, scope: Scope) -> float | None:
