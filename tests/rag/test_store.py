@@ -1,4 +1,5 @@
 import hashlib
+import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlite_utils import Database
 
+from rag.database import CATALOGUE
 from rag.errors import DiskFull, StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
 from rag.lexical import any_word
+from rag.migrations import MIGRATIONS
 from rag.moments import ANY
 from rag.records import EmbedderStamp, NewDocument, SetAside
 from rag.store import Store
@@ -356,3 +360,27 @@ def test_counts_are_taken_again_when_the_catalogue_has_changed(optics: Store) ->
     optics.remove_documents("optics", [f"{number}.txt" for number in range(0, 100, 2)])
     assert len(optics.text_index.search(any_word("lens prism", None), all_of(at=ANY), 100, most_rows=10)) == 50
     assert len(optics.text_index.search(any_word("prism", None), all_of(at=ANY), 100, most_rows=10)) == 0
+
+
+def test_a_catalogue_of_the_first_version_gets_the_indexes_of_today(tmp_path: Path) -> None:
+    db = Database(tmp_path / CATALOGUE)
+    MIGRATIONS.apply(db, stop_before="m003_measured_recall")
+    db.execute("INSERT INTO courses (name, title, folder) VALUES ('optics', 'Optics', '/courses/optics')")
+    db.execute(
+        """INSERT INTO documents (course_id, source, sha256, recipe, format, title, pages, text, ingested_at)
+        VALUES (1, 'a.md', '', '', 'md', 'Lenses', 1, 'Thin lenses bend light.', '2026-01-01')"""
+    )
+    db.execute("INSERT INTO vectors (key, embedding) VALUES ('k', x'0000')")
+    location = json.dumps(Location(LocationKind.PAGE, 1).to_json())
+    db.execute(
+        """INSERT INTO chunks (document_id, ordinal, start, "end", location, context, text, vector_id)
+        VALUES (1, 0, 0, 23, ?, 'Lenses', 'Thin lenses bend light.', 1)""",
+        [location],
+    )
+    db.commit()
+    db.close()
+    store = Store.open(tmp_path)
+    ((chunk_id, bm25),) = store.text_index.search(any_word("thin light", None), all_of(), 5)
+    assert bm25 > 0
+    assert store.passages([chunk_id])[chunk_id].chunk.tokens == 6, "a quarter of its 23 characters"
+    assert store.words_beginning("optics", "l") == {"lenses": 1, "light": 1}
