@@ -113,3 +113,18 @@ def test_scopes_in_use_are_read_for_a_newer_snapshot_before_a_search_needs_them(
 def test_a_scope_without_chunks_is_answered_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine.searcher.store.text_index, "search", lambda *_: pytest.fail("there is nothing to search"))
     assert engine.searcher.search("midterm", Scope("optics", week=99)) == []
+
+
+@pytest.mark.parametrize(
+    ("embedder", "expected"),
+    [
+        ("all-MiniLM-L6-v2", {None: 0.4, "en": 0.4, "de": 0.2}),
+        ("BAAI/bge-base-en-v1.5", {None: 0.4, "en": 0.4, "de": 0.2}),
+        ("intfloat/multilingual-e5-base", {None: 0.4, "en": 0.4, "de": 0.4}),
+    ],
+)
+def test_similarity_weighs_less_in_a_language_the_embedder_was_not_made_for(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, embedder: str, expected: dict[str | None, float]
+) -> None:
+    monkeypatch.setattr(type(engine.searcher.embedder), "identity", (embedder, "1"))
+    assert {language: engine.searcher._dense_weight(language) for language in (None, "en", "de")} == expected
