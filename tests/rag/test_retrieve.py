@@ -116,7 +116,7 @@ def test_a_scope_without_chunks_is_answered_at_once(engine: Engine, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("embedder", "expected"),
+    ("name", "expected"),
     [
         ("all-MiniLM-L6-v2", {None: 0.4, "en": 0.4, "de": 0.2}),
         ("BAAI/bge-base-en-v1.5", {None: 0.4, "en": 0.4, "de": 0.2}),
@@ -124,7 +124,7 @@ def test_a_scope_without_chunks_is_answered_at_once(engine: Engine, monkeypatch:
     ],
 )
 def test_similarity_weighs_less_in_a_language_the_embedder_was_not_made_for(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, embedder: str, expected: dict[str | None, float]
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, name: str, expected: dict[str | None, float]
 ) -> None:
-    monkeypatch.setattr(type(engine.searcher.embedder), "identity", (embedder, "1"))
+    monkeypatch.setattr(type(engine.searcher.embedder), "identity", (name, "1"))
     assert {language: engine.searcher._dense_weight(language) for language in (None, "en", "de")} == expected
