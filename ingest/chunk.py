@@ -18,12 +18,11 @@ from rag.types import Chunk, Document, Location, LocationKind, Section
 CountTokens = Callable[[Sequence[str]], list[int]]
 
 _ROW_END = re.compile(r"\n")
-_BLOCK = re.compile(
-    r"^(?P<fence>```|~~~).*?^(?P=fence)|\$\$.*?\$\$|\\\[.*?\\\]|\\begin\{(?P<name>equation|align|gather|multline)(?P<star>\*?)\}"
-    r".*?\\end\{(?P=name)(?P=star)\}",
-    re.DOTALL | re.MULTILINE,
-)
-"""Code between fences, and displayed formulas: blank lines and full stops in them end no sentence."""
+_BLOCK_MARK = re.compile(r"^(?:```|~~~)|\$\$|\\[\[\]]|\\(?:begin|end)\{(?:equation|align|gather|multline)\*?\}", re.MULTILINE)
+"""What begins or ends code between fences or a displayed formula: blank lines and full stops in them end no sentence."""
+_FENCES = ("```", "~~~")
+LONGEST_BLOCK = 4000
+"""Characters. A longer one fits no chunk, and a bracket so far away closes another."""
 _WORD_PIECE = re.compile(r"\S{1,40}")
 """A word, or a piece of a run without spaces (a base64 line, a script without them)."""
 
@@ -92,7 +91,7 @@ def _units(text: str, count_tokens: CountTokens, max_tokens: int) -> list[_Unit]
 
 def _whole_blocks(text: str, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """The spans, those that a block reaches into joined to one; a block that is too long for a chunk is split by rows later."""
-    blocks = deque(block.span() for block in _BLOCK.finditer(text))
+    blocks = deque(_blocks(text))
     joined: tuple[int, int] | None = None
     for start, end in spans:
         while blocks and blocks[0][1] <= start:
@@ -105,6 +104,26 @@ def _whole_blocks(text: str, spans: Iterable[tuple[int, int]]) -> Iterator[tuple
         joined = start, end
     if joined is not None:
         yield joined
+
+
+def _blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Spans of code between fences and of displayed formulas, in one pass: texts of nothing but beginnings exist."""
+    closer, start = "", 0
+    for found in _BLOCK_MARK.finditer(text):
+        mark = found.group()
+        if mark == closer:
+            if found.end() - start <= LONGEST_BLOCK:
+                yield start, found.end()
+            closer = ""
+        elif not closer or (closer not in _FENCES and found.start() - start > LONGEST_BLOCK):
+            closer, start = _closer(mark), found.start()
+
+
+def _closer(mark: str) -> str:
+    """What ends a block that begins with `mark`; empty when none does."""
+    if mark in (*_FENCES, "$$"):
+        return mark
+    return "\\]" if mark == "\\[" else mark.replace("begin", "end", 1) if mark.startswith("\\begin") else ""
 
 
 def _split_rows(text: str, span: tuple[int, int]) -> Iterator[tuple[int, int]]:

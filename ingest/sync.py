@@ -18,7 +18,7 @@ from rag.config import Config
 from rag.records import SetAside
 from rag.store import Store
 
-READERS_VERSION = 3
+READERS_VERSION = 4
 """Goes up when a reader makes something else of the same bytes, so that the next run reads again what is already there."""
 
 

@@ -12,12 +12,14 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag.command_line import positive, print_error
 from rag.errors import LecternError
 from rag.moments import ANY, EXPECTED, utc_moment
+from rag.types import Scope
 
 if TYPE_CHECKING:
     from rag.config import Config
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
     from rag.misses import Miss
     from rag.retrieve import Searcher
     from rag.runs import Comparison, Run
-    from rag.types import Answer, Hit, Scope
+    from rag.types import Answer, Hit
 
-FILTERS = ("path", "material", "week", "lecture", "format", "at")
+FILTERS = tuple(field.name for field in fields(Scope) if field.name != "course")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -139,8 +141,6 @@ def _config(options: argparse.Namespace) -> Config:
 
 
 def _scope(options: argparse.Namespace, golden: Golden) -> Scope:
-    from rag.types import Scope
-
     return Scope(options.course, **{"path": golden.scope, **dict(options.filter)})
 
 

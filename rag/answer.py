@@ -109,7 +109,8 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
     hits = searcher.search(asked, scope, watch=watch, query=None if asked.meaning else query)
     yield Found(tuple(hits))
     with watch.stage("evidence"):
-        evidence = select_evidence(query, hits[: config.sources], word_weights(standalone, searcher.store, scope.course), searcher.embedder)
+        weights = word_weights(standalone, searcher.store, scope.course, asked.language)
+        evidence = select_evidence(query, hits[: config.sources], weights, searcher.embedder)
         sure = confidence(evidence)
     shown = frozenset({Support.SUPPORTED, Support.WEAK} if config.show_weak_sentences else {Support.SUPPORTED})
     passages = [hit.passage for hit in hits[: config.sources]]

@@ -141,7 +141,6 @@ def _made_up(folder: Path, size: int, statistics: Statistics, questions: int, sa
 def _measured(case: Case, config: Config, scratch: Path) -> dict[str, Any]:
     case.save(scratch)
     figures = _run([sys.executable, "-m", "rag.bench_search", str(scratch), config.device])
-    assert figures is not None
     _write_for_peers(case, scratch)
     for peer in ("langchain", "usearch"):
         if peer == "usearch" and figures["passages"] > MOST_IN_GRAPH:

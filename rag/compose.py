@@ -18,7 +18,8 @@ NEIGHBOUR_FLOOR = 0.4
 (docs/experiments.md)."""
 SHINGLE_WORDS = 5
 SAME_SHARE = 0.9
-"""Passages are near-duplicates when the shorter has so much of its word 5-grams in the longer."""
+"""A passage is a near-duplicate of a better one that holds so much of its word 5-grams. Not the other way round: solutions repeat the whole
+assignment, and what they add must not be lost."""
 FEWEST_SHINGLES = 8
 """Shorter passages are collapsed only when they are equal."""
 
@@ -53,9 +54,9 @@ def compose(
     shingled: list[frozenset[tuple[str, ...]]] = []
     documents: Counter[str] = Counter()
     for hit in _grown(ranked, passage_tokens, text_of):
-        shingles = _shingles(hit.passage.chunk.text)
-        same = next((at for at, others in enumerate(shingled) if _are_near_duplicates(shingles, others)), None)
-        if same is not None and collapse_duplicates:
+        shingles = _shingles(hit.passage.chunk.text) if collapse_duplicates else frozenset()
+        same = next((at for at, better in enumerate(shingled) if collapse_duplicates and _is_near_duplicate(shingles, better)), None)
+        if same is not None:
             hits[same] = replace(hits[same], duplicates=(*hits[same].duplicates, hit.passage))
         elif per_document is not None and documents[hit.passage.source] == per_document:
             later.append(hit)
@@ -140,6 +141,5 @@ def _shingles(text: str) -> frozenset[tuple[str, ...]]:
     return frozenset(tuple(every[at : at + SHINGLE_WORDS]) for at in range(max(1, len(every) - SHINGLE_WORDS + 1)))
 
 
-def _are_near_duplicates(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> bool:
-    fewest = min(len(one), len(other))
-    return one == other if fewest < FEWEST_SHINGLES else len(one & other) >= SAME_SHARE * fewest
+def _is_near_duplicate(shingles: frozenset[tuple[str, ...]], better: frozenset[tuple[str, ...]]) -> bool:
+    return shingles == better if len(shingles) < FEWEST_SHINGLES else len(shingles & better) >= SAME_SHARE * len(shingles)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -43,7 +44,7 @@ class CourseRetriever(BaseRetriever):
         self._searcher = Searcher.from_config(self.config or Config.load())
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        scope = Scope(self.course, self.path, self.material, self.week, self.lecture, self.format, self.at)
+        scope = Scope(**{field.name: getattr(self, field.name) for field in fields(Scope)})
         return [_as_langchain(hit) for hit in self._searcher.search(query, scope, self.k)]
 
 

@@ -137,7 +137,7 @@ def summarize(judged: Sequence[Judged]) -> dict[str, Figure]:
     return {name: figure([one.figures[name] for one in judged if name in one.figures]) for name in names}
 
 
-def figure(values: Sequence[float]) -> Figure:
+def figure(values: Sequence[float] | np.ndarray) -> Figure:
     """The mean with a percentile bootstrap interval (2,000 resamples, fixed seed)."""
     sample = np.asarray(values, float)
     if len(sample) < 2 or np.ptp(sample) == 0:

@@ -53,11 +53,15 @@ class Evidence:
         return self.similarity + self.overlap + 0.5 * self.hit.score
 
 
-def word_weights(question: str, store: Store, course: str) -> dict[str, float]:
-    """How much each content word (its stem) of the question tells: its inverse document frequency in the course."""
+def word_weights(question: str, store: Store, course: str, language: str | None) -> dict[str, float]:
+    """How much each content word (its stem) of the question tells: its inverse document frequency in the course.
+
+    Args:
+        language: the question's, in which the course's text index is asked.
+    """
     index = store.text_index
     chunks = index.chunks(course)
-    found = {stem(word): index.count(course, any_word(word, None)) for word in dict.fromkeys(content_words(question))}
+    found = {stem(word): index.count(course, any_word(word, language)) for word in dict.fromkeys(content_words(question))}
     return {word: math.log1p(chunks / (1 + count)) for word, count in found.items()}
 
 

@@ -13,6 +13,7 @@ from rag.judge import COVERAGE, HITS, is_right, relevant_entries
 from rag.retrieve import Searcher
 from rag.timing import Stopwatch
 from rag.types import Passage, Scope
+from rag.wire import hit_to_json
 
 SHOWN = 3
 _SNIPPET = 110
@@ -33,18 +34,13 @@ class Miss:
 
     def to_json(self) -> dict[str, Any]:
         golden = self.judged.golden
-        found = [
-            {"rank": hit.rank, "source": hit.passage.source, "location": hit.passage.chunk.location.to_json(), "score": hit.score}
-            | {"text": hit.passage.chunk.text}
-            for hit in self.judged.hits[:SHOWN]
-        ]
         return {
             "id": golden.id,
             "question": golden.question,
             "scope": golden.scope,
             "figures": self.judged.figures,
             "wanted": [dict(entry) for entry in relevant_entries(golden)],
-            "found": found,
+            "found": [hit_to_json(hit) for hit in self.judged.hits[:SHOWN]],
             "ranks": {"dense": self.dense, "lexical": self.lexical, "final": self.final, "candidates": self.candidates},
         }
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap, permutation_test
+from scipy.stats import permutation_test
 
 from rag.config import Config
 from rag.errors import LecternError
-from rag.evaluate import BATCH, RESAMPLES, Evaluation, Judged
+from rag.evaluate import BATCH, Evaluation, Judged, figure
 from rag.files import put_in_place
 from rag.golden import QuestionSet
 from rag.records import EmbedderStamp
@@ -213,7 +213,10 @@ def load_run(path: Path) -> Run:
         raise LecternError(f"{path} is no saved run: {e}; expected what python -m rag evaluate --save writes") from e
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise LecternError(f"{path} is no saved run of format {FORMAT}; expected what python -m rag evaluate --save writes")
-    return Run.from_json(value)
+    try:
+        return Run.from_json(value)
+    except (KeyError, TypeError) as e:
+        raise LecternError(f"{path} is no whole run ({e!r}); expected what python -m rag evaluate --save writes") from e
 
 
 def compare(before: Run, after: Run) -> Comparison:
@@ -248,14 +251,12 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> Differ
     """
     differences = np.asarray(after, float) - np.asarray(before, float)
     differing = differences[differences != 0]
-    mean = float(differences.mean())
-    low = high = mean
-    if np.ptp(differences) > 0:
-        found = bootstrap((differences,), np.mean, n_resamples=RESAMPLES, batch=BATCH, method="percentile", rng=0).confidence_interval
-        low, high = float(found.low), float(found.high)
+    found = figure(differences)
     p = 1.0  # also for a single question that differs: both of its signs are as extreme
     if len(differing) > 1:
         test = permutation_test((differing,), np.sum, permutation_type="samples", n_resamples=PERMUTATIONS, batch=BATCH * 10, rng=0)
         p = float(test.pvalue)
     rose, fell = int((differing > 0).sum()), int((differing < 0).sum())
-    return Difference(float(np.mean(before)), float(np.mean(after)), mean, low, high, p, rose, fell, len(differences) - len(differing))
+    return Difference(
+        float(np.mean(before)), float(np.mean(after)), found.mean, found.low, found.high, p, rose, fell, found.n - len(differing)
+    )

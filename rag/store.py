@@ -136,10 +136,10 @@ class Store(Catalogue):
 
     def hidden_sources(self, course: str, at: str | None = None) -> set[str]:
         """The documents of a course that are not visible at a moment."""
+        condition, values = scope_condition(Scope(course, at=at))
         rows = self.db.execute(
-            """SELECT source FROM documents d JOIN courses ON courses.id = d.course_id
-            WHERE courses.name = ? AND d.visible_from > ?""",
-            [course, moment_of(at)],
+            f"SELECT source FROM documents d JOIN courses ON courses.id = d.course_id WHERE courses.name = ? AND NOT ({condition})",
+            [course, *values],
         )
         return {row[0] for row in rows}
 

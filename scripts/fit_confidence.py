@@ -77,7 +77,7 @@ def _features(searcher: Searcher, course: str, questions: list[Golden]) -> tuple
         asked = searcher.interpret(golden.question, scope, golden.history)
         query = searcher.embedder.embed_query(asked.text)
         hits = searcher.search(asked, scope, query=None if asked.meaning else query)[: searcher.config.sources]
-        evidence = select_evidence(query, hits, word_weights(asked.text, searcher.store, course), searcher.embedder)
+        evidence = select_evidence(query, hits, word_weights(asked.text, searcher.store, course, asked.language), searcher.embedder)
         rows.append(confidence_features(evidence))
     return np.array(rows), np.array([golden.answerable for golden in questions])
 

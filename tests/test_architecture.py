@@ -64,7 +64,7 @@ ALLOWED = {
     "judge": {"golden", "types"},
     "evaluate": {"golden", "judge", "types"},
     "runs": {"config", "errors", "evaluate", "files", "golden", "records", "types"},
-    "misses": {"evaluate", "golden", "interpret", "judge", "retrieve", "timing", "types"},
+    "misses": {"evaluate", "golden", "interpret", "judge", "retrieve", "timing", "types", "wire"},
     "doctor": {"backup", "config", "database", "embed", "errors", "models", "snapshots", "store", "vectors"},
 }  # fmt: skip
 INGEST_MAY_USE = {

@@ -64,7 +64,8 @@ def show_opened_source(store: Store, course: str, cited: Sequence[Source]) -> No
             st.warning("This source is no longer part of the course. Ask again to get current ones.")
             return
         try:
-            show_passage(store, passage, quote_of(passage, number, cited))
+            source = cited_source(passage, number, cited)
+            show_passage(store, source.passage if source else passage, source.quote if source else "")
         except LecternError as e:
             errors.show_error(e)
         finally:
@@ -80,10 +81,13 @@ def find_passage(store: Store, course: str, chunk_id: str) -> Passage | None:
     return store.passages_in(Scope(course), [int(chunk_id)]).get(int(chunk_id))
 
 
-def quote_of(passage: Passage, number: str, cited: Sequence[Source]) -> str:
-    """The words that the newest answer cites the passage for under this number; of any number when that is not there."""
-    quotes = [source for source in reversed(cited) if source.passage.chunk_id == passage.chunk_id]
-    return next((source.quote for source in quotes if str(source.n) == number), quotes[0].quote if quotes else "")
+def cited_source(passage: Passage, number: str, cited: Sequence[Source]) -> Source | None:
+    """The source of the newest answer that cites the passage under this number; under any number when that is not there.
+
+    Its passage may have grown over neighbours of the stored one, and its quote may stand there.
+    """
+    sources = [source for source in reversed(cited) if source.passage.chunk_id == passage.chunk_id]
+    return next((source for source in sources if str(source.n) == number), sources[0] if sources else None)
 
 
 def show_passage(store: Store, passage: Passage, quote: str) -> None:
@@ -132,8 +136,9 @@ def _turn_to(key: str, page: int) -> None:
 
 def _show_text(store: Store, passage: Passage, quote: str) -> None:
     """The passage and what stands around it at the same place."""
-    around = [near for near in store.neighbours(passage) if near.chunk.location == passage.chunk.location] or [passage]
-    text = store.document_text(passage.course, passage.source)[around[0].chunk.start : around[-1].chunk.end]
+    near = [other.chunk for other in store.neighbours(passage) if other.chunk.location == passage.chunk.location] + [passage.chunk]
+    start, end = min(chunk.start for chunk in near), max(chunk.end for chunk in near)
+    text = store.document_text(passage.course, passage.source)[start:end]
     with st.container(border=True, key="source-text"):
         language = language_of(passage)
         if language is None:

@@ -51,6 +51,15 @@ def test_a_block_that_fits_stays_whole(block: str) -> None:
     assert sum(block in chunk.text for chunk in chunks) == 1
 
 
+def test_beginnings_without_an_end_are_no_blocks_and_take_no_time() -> None:
+    assert [chunk.text for chunk in chunks_of(page("One two \\[ three. Four five six seven."), tokens=4)] == [
+        "One two \\[ three.",
+        "Four five six seven.",
+    ]
+    text = "\\[ a. B\n" * 100_000  # one pass: looking for an end from each of them would take hours
+    assert sum(chunk.text.count("\\[") for chunk in chunks_of(page(text), tokens=90)) == 100_000
+
+
 def test_a_block_that_is_too_long_is_cut_at_its_rows() -> None:
     rows = [f"row {number} of. Code" for number in range(6)]
     chunks = chunks_of(page("\n".join(["```", *rows, "```"])), tokens=9)

@@ -77,12 +77,25 @@ LONG = "the key value cache of a transformer holds keys and values of all earlie
 def test_near_duplicates_become_one_hit_that_names_the_others() -> None:
     ranked = [
         hit(0, 1.0, "slides.pptx", LONG),
-        hit(1, 0.9, "slides.pdf", f"{LONG} Slide 4"),
+        hit(1, 0.9, "slides.pdf", f"{LONG} 4"),
         hit(2, 0.8, "b.md", "something else entirely"),
     ]
     found = compose(ranked, 10, 0, text_of)
     assert [one.passage.source for one in found] == ["slides.pptx", "b.md"]
     assert [same.source for same in found[0].duplicates] == ["slides.pdf"]
+
+
+def test_a_passage_that_says_more_than_a_better_one_is_no_duplicate_of_it() -> None:
+    solution = f"{LONG}; at two bytes a number that makes one hundred and ninety two kibibytes a token"
+    found = compose([hit(0, 1.0, "assignment.md", LONG), hit(1, 0.9, "solution.md", solution)], 10, 0, text_of)
+    assert [(one.passage.source, one.duplicates) for one in found] == [("assignment.md", ()), ("solution.md", ())]
+    (kept,) = compose([hit(1, 1.0, "solution.md", solution), hit(0, 0.9, "assignment.md", LONG)], 10, 0, text_of)
+    assert (kept.passage.source, [same.source for same in kept.duplicates]) == ("solution.md", ["assignment.md"])
+
+
+def test_nothing_is_collapsed_when_that_is_not_wanted() -> None:
+    ranked = [hit(0, 1.0, "a", LONG), hit(1, 0.9, "b", LONG)]
+    assert len(compose(ranked, 10, 0, text_of, collapse_duplicates=False)) == 2
 
 
 def test_short_passages_are_duplicates_only_when_equal() -> None:

@@ -13,7 +13,7 @@ def hits(engine: Engine, question: str) -> Sequence[Hit]:
 
 def test_the_statement_that_answers_comes_first(engine: Engine) -> None:
     question = "How many points does a late day cost?"
-    weights = word_weights(question, engine.searcher.store, "optics")
+    weights = word_weights(question, engine.searcher.store, "optics", None)
     evidence = select_evidence(engine.searcher.embedder.embed_query(question), hits(engine, question), weights, engine.searcher.embedder)
     assert evidence[0].text.endswith("Each late day costs 5 points.")
     assert evidence[0].hit.passage.source == "syllabus.md"
@@ -28,7 +28,7 @@ def test_overlap_by_hand() -> None:
 
 
 def test_rare_words_tell_more(engine: Engine) -> None:
-    weights = word_weights("lens aberration", engine.searcher.store, "optics")
+    weights = word_weights("lens aberration", engine.searcher.store, "optics", None)
     assert weights["aberr"] > weights["len"] > 0
 
 
@@ -48,7 +48,7 @@ def test_confidence_is_higher_for_what_the_materials_hold(engine: Engine) -> Non
         searcher = engine.searcher
         query = searcher.embedder.embed_query(question)
         return confidence(
-            select_evidence(query, hits(engine, question), word_weights(question, searcher.store, "optics"), searcher.embedder)
+            select_evidence(query, hits(engine, question), word_weights(question, searcher.store, "optics", None), searcher.embedder)
         )
 
     assert sure("How many points does a late day cost?") > sure("Where can I park my bicycle?")
