@@ -200,7 +200,7 @@ def _generate(
         messages = build_messages(draft.question, _prompt_sources(evidence, engine), history)
     draft.mode = Mode.GENERATED
     unfinished = ""
-    with closing(stream_chat(engine.chat_model, messages, STOP)) as chunks:
+    with closing(stream_chat(engine.chat_model, messages, STOP, engine.config.decoding)) as chunks:
         for chunk in _timed(chunks, watch):
             _count_tokens(draft, chunk)
             with watch.stage("ground"):

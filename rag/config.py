@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import ConfigError
+from rag.types import Decoding
 
 BUNDLED = "bundled"
 NONE = "none"
@@ -74,6 +75,8 @@ class Config:
     top_p: float = 1.0
     top_k: int = 0
     repetition_penalty: float = 1.0
+    num_beams: int = 1
+    """More than 1 searches for the likeliest text along so many beams: slower, one question at a time, shown when it is finished."""
     max_new_tokens: int = 160
     seed: int = 0
     prompt_lookup_tokens: int = 10
@@ -113,10 +116,17 @@ class Config:
             ("candidates", 1, 10_000),
             ("sources", 1, 100),
             ("max_new_tokens", 1, 100_000),
+            ("num_beams", 1, 16),
+            ("repetition_penalty", 0.1, 10.0),
+            ("top_k", 0, 1_000_000),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{name} is {value}; expected {low} to {high}")
+
+    @property
+    def decoding(self) -> Decoding:
+        return Decoding(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Decoding)})
 
     @classmethod
     def load(cls, path: Path | None = None, **flags: Any) -> Config:

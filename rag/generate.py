@@ -27,6 +27,7 @@ from rag.config import NONE, Config
 from rag.errors import GeneratorUnavailable
 from rag.lane import COMPUTE_LANE
 from rag.models import ModelFiles, find_generator, load_generator
+from rag.types import Decoding
 
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 
@@ -47,42 +48,47 @@ def load_chat_model(config: Config) -> BaseChatModel | None:
 def _remote_model(config: Config) -> BaseChatModel:
     from langchain.chat_models import init_chat_model
 
-    sampling = {"top_k": config.top_k, "repetition_penalty": config.repetition_penalty}
-    defaults = {field.name: field.default for field in dataclasses.fields(Config)}
     return init_chat_model(
         config.generator,
         model_provider="openai",
         base_url=config.base_url,
         api_key=os.environ.get(config.api_key_variable, "none"),
-        temperature=config.temperature,
-        top_p=config.top_p,
-        max_tokens=config.max_new_tokens,
         timeout=config.timeout_s,
         max_retries=1,
-        seed=config.seed,
         stream_usage=True,
-        # Not part of the OpenAI API; vLLM and llama.cpp take them. Sent only when they are asked for, as strict servers refuse them.
-        extra_body={name: value for name, value in sampling.items() if value != defaults[name]} or None,
     )
 
 
-def stream_chat(model: BaseChatModel, messages: list[BaseMessage], stop: list[str]) -> Generator[AIMessageChunk]:
+def stream_chat(model: BaseChatModel, messages: list[BaseMessage], stop: list[str], decoding: Decoding) -> Generator[AIMessageChunk]:
     """The answer as it is generated. Closing the stream ends the model's work.
 
     Raises:
         GeneratorUnavailable: the model failed, or its server cannot be reached or refused.
     """
     # LangChain types the stream as an iterator; it is a generator, and only that can be closed.
-    chunks = cast("Generator[AIMessageChunk]", model.stream(messages, stop=stop))
     if isinstance(model, TransformersChatModel):
-        yield from chunks
+        yield from cast("Generator[AIMessageChunk]", model.stream(messages, stop=stop, decoding=decoding))
         return
     from openai import OpenAIError
 
     try:
-        yield from chunks
+        yield from cast("Generator[AIMessageChunk]", model.stream(messages, stop=stop, **_as_request(decoding)))
     except OpenAIError as e:
         raise GeneratorUnavailable(f"the server of the generator did not answer ({type(e).__name__}): {e}") from e
+
+
+def _as_request(decoding: Decoding) -> dict[str, Any]:
+    """The settings as an OpenAI-compatible server takes them."""
+    ours = {name: getattr(decoding, name) for name in ("top_k", "repetition_penalty", "num_beams")}
+    defaults = {field.name: field.default for field in dataclasses.fields(Decoding)}
+    # Not part of the OpenAI API; vLLM and llama.cpp take some of them. Sent only when they are asked for, as strict servers refuse them.
+    extra = {name: value for name, value in ours.items() if value != defaults[name]}
+    return {
+        "temperature": decoding.temperature,
+        "top_p": decoding.top_p,
+        "max_tokens": decoding.max_new_tokens,
+        "seed": decoding.seed,
+    } | ({"extra_body": extra} if extra else {})
 
 
 class TransformersChatModel(BaseChatModel):
@@ -128,9 +134,10 @@ class TransformersChatModel(BaseChatModel):
         model, tokenizer = self.loaded
         inputs = _tokenized(messages, tokenizer, self.files.id).to(model.device)
         prompt_tokens = inputs["input_ids"].shape[1]
-        self._check_length(prompt_tokens, getattr(model.config, "max_position_embeddings", None))
+        decoding: Decoding = kwargs.get("decoding") or self.config.decoding
+        self._check_length(prompt_tokens, decoding.max_new_tokens, getattr(model.config, "max_position_embeddings", None))
         streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-        job = _Job(model, dict(inputs), self._generation_settings(tokenizer), self.config.seed, streamer)
+        job = _Job(model, dict(inputs), self._generation_settings(decoding, tokenizer), decoding.seed, streamer)
         job.start()
         reported = 0
         try:
@@ -149,25 +156,27 @@ class TransformersChatModel(BaseChatModel):
         last = _usage(0 if reported else prompt_tokens, job.new_tokens - reported)
         yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=last, chunk_position="last"))
 
-    def _check_length(self, prompt_tokens: int, longest: int | None) -> None:
-        if longest is not None and prompt_tokens + self.config.max_new_tokens > longest:
+    def _check_length(self, prompt_tokens: int, new_tokens: int, longest: int | None) -> None:
+        if longest is not None and prompt_tokens + new_tokens > longest:
             raise GeneratorUnavailable(
-                f"the prompt has {prompt_tokens} tokens and the answer may have {self.config.max_new_tokens}, "
+                f"the prompt has {prompt_tokens} tokens and the answer may have {new_tokens}, "
                 f"but {self.files.id} takes {longest} in all; lower context_tokens or max_new_tokens"
             )
 
-    def _generation_settings(self, tokenizer: Any) -> dict[str, Any]:
-        config = self.config
-        settings: dict[str, Any] = {"max_new_tokens": config.max_new_tokens}
-        if config.temperature > 0:
-            settings |= {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k}
+    def _generation_settings(self, decoding: Decoding, tokenizer: Any) -> dict[str, Any]:
+        settings: dict[str, Any] = {"max_new_tokens": decoding.max_new_tokens, "pad_token_id": tokenizer.eos_token_id}
+        if decoding.temperature > 0:
+            sampling = {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": decoding.top_k}
+            settings |= {"do_sample": True, **sampling}
         else:
             settings |= {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        if config.repetition_penalty != 1.0:
-            settings["repetition_penalty"] = config.repetition_penalty
-        if config.prompt_lookup_tokens:
-            settings["prompt_lookup_num_tokens"] = config.prompt_lookup_tokens
-        return settings | {"pad_token_id": tokenizer.eos_token_id}
+        if decoding.repetition_penalty != 1.0:
+            settings["repetition_penalty"] = decoding.repetition_penalty
+        if decoding.num_beams > 1:
+            settings["num_beams"] = decoding.num_beams
+        elif self.config.prompt_lookup_tokens:
+            settings["prompt_lookup_num_tokens"] = self.config.prompt_lookup_tokens
+        return settings
 
 
 def until_stop(texts: Iterable[str], stops: Sequence[str]) -> Iterator[str]:

@@ -205,6 +205,35 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a conversation or a prompt; `role` is `user`, `assistant` or `system`."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How a generator chooses its tokens, by the field's own names. `temperature` 0 is greedy, `top_k` 0 and `top_p` 1 leave all tokens."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    num_beams: int = 1
+    max_new_tokens: int = 160
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A question waits for the generator: `position` 1 is the next in line; `expected_s` is None while nothing is known of the others."""
+
+    position: int
+    expected_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A finished answer. `confidence` (0 to 1) is the estimated chance that the materials hold the answer."""
 
@@ -220,14 +249,10 @@ class Answer:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     notices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One earlier message of a conversation; `role` is `user` or `assistant`."""
-
-    role: str
-    content: str
+    prompt: tuple[Turn, ...] = ()
+    """The very messages that the generator was given; none where it was not asked."""
+    cached: bool = False
+    """Whether it is an earlier answer to the same question, given again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ ALLOWED = {
     "lane": set(),
     "timing": {"types"},
     "text": set(),
-    "config": {"errors"},
+    "config": {"errors", "types"},
     "understand": {"prompts", "text", "types"},
     "vocabulary": {"text"},
     "spelling": {"store", "text", "vocabulary"},
@@ -56,7 +56,7 @@ ALLOWED = {
     },
     "evidence": {"embed", "lexical", "store", "text", "types"},
     "ground": {"evidence", "text", "types"},
-    "generate": {"config", "errors", "lane", "models"},
+    "generate": {"config", "errors", "lane", "models", "types"},
     "answer": {
         "config", "errors", "evidence", "generate", "ground", "prompts", "retrieve", "text", "timing", "types",
     },
