@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag.decoder import KeyValues, PackedDecoder, Reading
+from rag.decoder import KeyValues, LlamaDecoder, Reading
 from rag.errors import GeneratorUnavailable, ModelError
 from rag.generation import Generation, require_room
 from rag.lane import COMPUTE_LANE
@@ -159,7 +159,7 @@ class BatchingEngine:
     """
 
     def __init__(
-        self, decoder: PackedDecoder, ends: frozenset[int], slots: int, guess_tokens: int, cache_mb: int, reuse_prefixes: bool = True
+        self, decoder: LlamaDecoder, ends: frozenset[int], slots: int, guess_tokens: int, cache_mb: int, reuse_prefixes: bool = True
     ) -> None:
         self._decoder, self._ends, self._slots, self._guess_tokens = decoder, ends, slots, guess_tokens
         self._most_bytes = cache_mb << 20
@@ -221,7 +221,8 @@ class BatchingEngine:
     # --- the engine's thread
 
     def _run(self) -> None:
-        use_best_threads(self._decoder)
+        if self._decoder.is_on_cpu:
+            use_best_threads(self._decoder)
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._closing or self._waiting or self._active)
@@ -386,7 +387,7 @@ def _chooser(decoding: Decoding) -> Callable[[torch.Tensor, Sequence[int]], int]
     return choose
 
 
-def use_best_threads(decoder: PackedDecoder) -> int:
+def use_best_threads(decoder: LlamaDecoder) -> int:
     """Makes the calling thread compute with as many cores as read a token fastest here, by trial: more are not always faster."""
     import torch
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -404,7 +405,7 @@ def use_best_threads(decoder: PackedDecoder) -> int:
     return best
 
 
-def _seconds(decoder: PackedDecoder, past: KeyValues) -> float:
+def _seconds(decoder: LlamaDecoder, past: KeyValues) -> float:
     started = time.perf_counter()
     decoder.read([Reading([0], past)])
     past.length = 0

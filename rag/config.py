@@ -85,8 +85,10 @@ class Config:
     """Answers generated at once by the engine in this process; on a server, it is the server that decides."""
     generator_cache_mb: int = 512
     """Memory for the keys and values of answers in work and of prompts read before (the prefix cache)."""
-    prefer_packed_decoder: bool = True
-    """Whether models of the Llama kind are computed by our own decoder on a CPU; off: by transformers, one answer at a time."""
+    prefix_cache: bool = True
+    """Whether what a prompt shares with an earlier one is taken from memory instead of read again."""
+    own_decoder: bool = True
+    """Whether models of the Llama kind are computed by our own decoder, many answers at once; off: by transformers, one at a time."""
     timeout_s: float = 60.0
     """Longest wait for a generator's server."""
 

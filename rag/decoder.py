@@ -1,16 +1,17 @@
-"""A Llama decoder for CPUs: token ids to the next tokens' logits, of several sequences at once, in bf16 or fp32.
+"""A Llama decoder: token ids to the next tokens' logits, of several sequences at once.
 
-It knows one architecture, the one of SmolLM2, Llama and most small chat models, and computes it in the order that suits a CPU: the
-tokens of all sequences stand below each other as rows, the matrix multiplications of oneDNN (inside torch) run over weights packed once,
-attention over each sequence's own keys and values, which lie in one piece and grow in place. It rounds where transformers rounds: logits
-of a prompt are equal to the bit, those of single tokens but for the order in which attention adds. It starts no threads, takes no locks
-and chooses no tokens.
+It knows one architecture, the one of SmolLM2, Llama and many small chat models, and computes it in the order that suits a CPU: the tokens
+of all sequences stand below each other as rows, matrices are multiplied by oneDNN (inside torch) with weights packed once, attention runs
+over each sequence's own keys and values, which lie in one piece and grow in place. It rounds where transformers rounds: logits of a prompt
+are equal to the bit, those of single tokens but for the order in which attention adds. On a GPU the same code runs over plain weights. It
+starts no threads, takes no locks and chooses no tokens.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,11 +72,11 @@ def read_decoder_recipe(folder: Path) -> DecoderRecipe:
         ("attention_bias", bool(config.get("attention_bias")), (False,)),
         ("mlp_bias", bool(config.get("mlp_bias")), (False,)),
         ("quantization_config", config.get("quantization_config"), (None,)),
-        ("model.safetensors", (folder / "model.safetensors").exists(), (True,)),
+        ("*.safetensors", any(folder.glob("*.safetensors")), (True,)),
     )
     for name, found, expected in wanted:
         if found not in expected:
-            raise ModelError(f"{folder.name}: {name} is {found!r}; the CPU decoder knows {' or '.join(map(repr, expected))}")
+            raise ModelError(f"{folder.name}: {name} is {found!r}; our decoder knows {' or '.join(map(repr, expected))}")
     heads = config["num_attention_heads"]
     return DecoderRecipe(
         folder,
@@ -96,11 +97,8 @@ def read_decoder_recipe(folder: Path) -> DecoderRecipe:
 class KeyValues:
     """The keys and values of one sequence's tokens so far: two tensors `(layers, key_heads, room, head_width)`, of which `length` count."""
 
-    def __init__(self, recipe: DecoderRecipe, dtype: torch.dtype, room: int = GROWTH) -> None:
-        import torch
-
-        shape = recipe.layers, recipe.key_heads, max(room, 1), recipe.head_width
-        self.keys, self.values = torch.empty(shape, dtype=dtype), torch.empty(shape, dtype=dtype)
+    def __init__(self, shape: tuple[int, int, int, int], like: torch.Tensor) -> None:
+        self.keys, self.values = like.new_empty(shape), like.new_empty(shape)
         self.length = 0
 
     @property
@@ -109,22 +107,15 @@ class KeyValues:
 
     def make_room(self, count: int) -> None:
         """Room for `count` more tokens."""
-        import torch
-
-        room, needed = self.keys.shape[2], self.length + count
-        if needed > room:
-            grown = [torch.empty((*old.shape[:2], needed + GROWTH, old.shape[3]), dtype=old.dtype) for old in (self.keys, self.values)]
-            for new, old in zip(grown, (self.keys, self.values), strict=True):
-                new[:, :, : self.length] = old[:, :, : self.length]
-            self.keys, self.values = grown
+        needed = self.length + count
+        if needed > self.keys.shape[2]:
+            grown = self.copy(self.length, needed + GROWTH)
+            self.keys, self.values = grown.keys, grown.values
 
     def copy(self, length: int, room: int) -> KeyValues:
         """The first `length` tokens in a sequence of their own, with room for `room` in all."""
-        import torch
-
-        other = object.__new__(KeyValues)
-        shape = (*self.keys.shape[:2], max(room, length, 1), self.keys.shape[3])
-        other.keys, other.values = torch.empty(shape, dtype=self.keys.dtype), torch.empty(shape, dtype=self.keys.dtype)
+        layers, heads, _, width = self.keys.shape
+        other = KeyValues((layers, heads, max(room, length, 1), width), self.keys)
         other.keys[:, :, :length] = self.keys[:, :, :length]
         other.values[:, :, :length] = self.values[:, :, :length]
         other.length = length
@@ -142,7 +133,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """Packed weights of a layer; the two norms are vectors."""
+    """Weights of a layer: the matrices packed, `(outputs, inputs)` where they are not; the two norms are vectors."""
 
     attention_norm: torch.Tensor
     project: torch.Tensor
@@ -161,49 +152,49 @@ class _Span:
     mask: torch.Tensor | None
 
 
-class PackedDecoder:
-    """The decoder of a model folder with its weights packed. `read` may not run twice at a time on the same sequence."""
+class LlamaDecoder:
+    """The decoder of a model folder, loaded. `read` may not run twice at a time on the same sequence."""
 
-    def __init__(self, recipe: DecoderRecipe, dtype: torch.dtype) -> None:
+    def __init__(self, recipe: DecoderRecipe, dtype: torch.dtype, device: str = "cpu") -> None:
         """
         Raises:
-            ModelError: a weight is missing or this torch has no oneDNN.
+            ModelError: the weights cannot be read, or one is missing.
         """
         import torch
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
 
-        if not torch.backends.mkldnn.is_available():
-            raise ModelError("this build of torch has no oneDNN, which the CPU decoder computes with")
-        self.recipe, self.dtype = recipe, dtype
-        self._multiply = torch.ops.mkldnn._linear_pointwise
+        self.recipe, self._dtype, self._device = recipe, dtype, device
+        self._is_packed = device == "cpu" and torch.backends.mkldnn.is_available()
         try:
-            with safe_open(recipe.folder / "model.safetensors", "pt") as file:
-
-                def weight(name: str) -> torch.Tensor:
-                    return file.get_tensor(name).to(dtype)
-
-                def pack(*names: str) -> torch.Tensor:
-                    stacked = torch.cat([weight(f"{name}.weight") for name in names])
-                    return torch.ops.mkldnn._reorder_linear_weight(stacked, PACKED_ROWS)
-
-                self._embeddings = weight("model.embed_tokens.weight")
-                self._norm = weight("model.norm.weight")
-                self._head = pack("model.embed_tokens" if recipe.tied else "lm_head")
-                self._layers = [self._load_layer(f"model.layers.{number}", weight, pack) for number in range(recipe.layers)]
+            with ExitStack() as files:
+                weight = _weights(recipe.folder, files)
+                self._load(lambda name: weight(f"{name}.weight").to(device, dtype))
         except (OSError, SafetensorError) as e:
             raise ModelError(f"the weights in {recipe.folder} cannot be read: {e}") from e
         self._cos, self._sin = self._rotations()
 
+    def _load(self, weight: Callable[[str], torch.Tensor]) -> None:
+        import torch
+
+        def matrix(*names: str) -> torch.Tensor:
+            stacked = torch.cat([weight(name) for name in names])
+            return torch.ops.mkldnn._reorder_linear_weight(stacked, PACKED_ROWS) if self._is_packed else stacked
+
+        self._embeddings = weight("model.embed_tokens")
+        self._norm = weight("model.norm")
+        self._head = matrix("model.embed_tokens" if self.recipe.tied else "lm_head")
+        self._layers = [self._load_layer(f"model.layers.{number}", weight, matrix) for number in range(self.recipe.layers)]
+
     @staticmethod
-    def _load_layer(name: str, weight: Any, pack: Any) -> _Layer:
+    def _load_layer(name: str, weight: Callable[[str], torch.Tensor], matrix: Callable[..., torch.Tensor]) -> _Layer:
         attention, inner = f"{name}.self_attn", f"{name}.mlp"
         return _Layer(
-            weight(f"{name}.input_layernorm.weight"),
-            pack(f"{attention}.q_proj", f"{attention}.k_proj", f"{attention}.v_proj"),
-            pack(f"{attention}.o_proj"),
-            weight(f"{name}.post_attention_layernorm.weight"),
-            pack(f"{inner}.gate_proj", f"{inner}.up_proj"),
-            pack(f"{inner}.down_proj"),
+            weight(f"{name}.input_layernorm"),
+            matrix(f"{attention}.q_proj", f"{attention}.k_proj", f"{attention}.v_proj"),
+            matrix(f"{attention}.o_proj"),
+            weight(f"{name}.post_attention_layernorm"),
+            matrix(f"{inner}.gate_proj", f"{inner}.up_proj"),
+            matrix(f"{inner}.down_proj"),
         )
 
     def _rotations(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -215,13 +206,18 @@ class PackedDecoder:
         frequencies = 1.0 / (self.recipe.rope_theta ** (torch.arange(0, width, 2, dtype=torch.float) / width))
         angles = torch.arange(self.recipe.max_tokens, dtype=torch.float)[:, None] * frequencies
         angles = torch.cat((angles, angles), dim=-1)
-        sines = angles.sin().to(self.dtype)
+        sines = angles.sin().to(self._device, self._dtype)
         sines[:, : width // 2].neg_()
-        return angles.cos().to(self.dtype)[:, None], sines[:, None]
+        return angles.cos().to(self._device, self._dtype)[:, None], sines[:, None]
+
+    @property
+    def is_on_cpu(self) -> bool:
+        return self._device == "cpu"
 
     def start(self, room: int = GROWTH) -> KeyValues:
         """An empty sequence."""
-        return KeyValues(self.recipe, self.dtype, room)
+        recipe = self.recipe
+        return KeyValues((recipe.layers, recipe.key_heads, max(room, 1), recipe.head_width), self._norm)
 
     def read(self, readings: Sequence[Reading]) -> torch.Tensor:
         """Reads new tokens of several sequences in one pass, and keeps their keys and values.
@@ -236,7 +232,7 @@ class PackedDecoder:
 
         with torch.inference_mode():
             spans = self._spans(readings)
-            every = torch.tensor([token for reading in readings for token in reading.tokens])
+            every = torch.tensor([token for reading in readings for token in reading.tokens], device=self._device)
             places = torch.cat([torch.arange(one.past.length, one.past.length + len(one.tokens)) for one in readings])
             cos, sin = self._cos[places], self._sin[places]
             rows = self._embeddings[every]  # (tokens, hidden)
@@ -258,8 +254,11 @@ class PackedDecoder:
 
         return F.rms_norm(rows, (self.recipe.hidden,), None, self.recipe.epsilon) * weight
 
-    def _linear(self, rows: torch.Tensor, packed: torch.Tensor) -> torch.Tensor:
-        return self._multiply(rows, packed, None, "none", [], "")
+    def _linear(self, rows: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+        import torch
+        import torch.nn.functional as F
+
+        return torch.ops.mkldnn._linear_pointwise(rows, matrix, None, "none", [], "") if self._is_packed else F.linear(rows, matrix)
 
     def _spans(self, readings: Sequence[Reading]) -> list[_Span]:
         """Where each sequence's rows lie; room made for them, and the mask that hides later tokens from earlier ones."""
@@ -279,18 +278,17 @@ class PackedDecoder:
 
         if count == 1 or past == 0:
             return None
-        mask = torch.full((count, past + count), float("-inf"), dtype=self.dtype).triu_(past + 1)
+        mask = torch.full((count, past + count), float("-inf"), dtype=self._dtype, device=self._device).triu_(past + 1)
         return mask.repeat(self.recipe.heads // self.recipe.key_heads, 1) if count <= GROUPED_ROWS else mask
 
     def _attend(self, layer: int, projected: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, spans: Sequence[_Span]) -> torch.Tensor:
         """`(tokens, heads * head_width)` from queries, keys and values side by side."""
-        import torch
 
         heads, key_heads, width = self.recipe.heads, self.recipe.key_heads, self.recipe.head_width
         turned = projected[:, : (heads + key_heads) * width].view(len(projected), heads + key_heads, width)
         turned = turned * cos + turned.roll(width // 2, -1) * sin
         values = projected[:, (heads + key_heads) * width :].view(len(projected), key_heads, width)
-        merged = torch.empty(len(projected), heads, width, dtype=projected.dtype)
+        merged = projected.new_empty(len(projected), heads, width)
         for span in spans:
             past, count = span.reading.past, len(span.reading.tokens)
             end = past.length + count
@@ -314,3 +312,20 @@ class PackedDecoder:
         rows = queries.view(count, len(keys), group, width).permute(1, 2, 0, 3).reshape(1, len(keys), group * count, width)
         attended = F.scaled_dot_product_attention(rows, keys[None], values[None], attn_mask=mask)
         return attended.view(len(keys), group, count, width).permute(2, 0, 1, 3).reshape(count, heads, width)
+
+
+def _weights(folder: Path, files: ExitStack) -> Callable[[str], torch.Tensor]:
+    """Reads a weight by its name, from whichever of the folder's files holds it."""
+    from safetensors import safe_open
+
+    holder: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        file = files.enter_context(safe_open(path, "pt"))
+        holder |= dict.fromkeys(file.keys(), file)
+
+    def weight(name: str) -> torch.Tensor:
+        if name not in holder:
+            raise ModelError(f"{folder} holds no weight {name}, which a Llama has; it has {len(holder)} others")
+        return holder[name].get_tensor(name)
+
+    return weight

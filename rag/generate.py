@@ -25,7 +25,7 @@ from pydantic import ConfigDict, PrivateAttr
 
 from rag.batching import BatchingEngine, end_tokens
 from rag.config import NONE, Config
-from rag.decoder import PackedDecoder, read_decoder_recipe
+from rag.decoder import LlamaDecoder, read_decoder_recipe
 from rag.errors import GeneratorUnavailable, ModelError
 from rag.generation import Generation, TokenEngine
 from rag.models import ModelFiles, choose_device, choose_dtype, find_generator, load_generator, load_tokenizer
@@ -98,10 +98,9 @@ def _as_request(decoding: Decoding) -> dict[str, Any]:
 class TransformersChatModel(BaseChatModel):
     """A causal LM in this process. The weights load at first use.
 
-    On a CPU, models of the Llama kind are computed by `rag.decoder`, many answers at once; any other model, any other device, and beam
-    search, by transformers. The first chunk's `response_metadata` has `queue_s`, the seconds waited for a turn, and `reused_tokens`, how
-    much of the prompt had been read before. `usage_metadata` counts the tokens since the chunk before, so that a stream left early has been
-    counted too.
+    Models of the Llama kind are computed by `rag.decoder`, many answers at once; any other model, and beam search, by transformers. The
+    first chunk's `response_metadata` has `queue_s`, the seconds waited for a turn, and `reused_tokens`, how much of the prompt had been
+    read before. `usage_metadata` counts the tokens since the chunk before, so that a stream left early has been counted too.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -181,15 +180,18 @@ def open_engine(files: ModelFiles, config: Config) -> tuple[TokenEngine, Any]:
         GeneratorUnavailable: the files do not load.
     """
     device = choose_device(config.device)
-    if device == "cpu" and config.prefer_packed_decoder:
+    if config.own_decoder:
         try:
-            decoder = PackedDecoder(read_decoder_recipe(files.path), choose_dtype(config.dtype, device))
+            decoder = LlamaDecoder(read_decoder_recipe(files.path), choose_dtype(config.dtype, device), device)
         except ModelError as e:
             _LOG.warning("the generator runs through transformers, which is slower and serves one at a time: %s", e)
         else:
             tokenizer = load_tokenizer(files)
             ends = end_tokens(files.path, tokenizer)
-            return BatchingEngine(decoder, ends, config.slots, config.prompt_lookup_tokens, config.generator_cache_mb), tokenizer
+            engine = BatchingEngine(
+                decoder, ends, config.slots, config.prompt_lookup_tokens, config.generator_cache_mb, config.prefix_cache
+            )
+            return engine, tokenizer
     model, tokenizer = load_generator(files, config)
     return PlainEngine(model, tokenizer, config.prompt_lookup_tokens), tokenizer
 

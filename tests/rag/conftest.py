@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rag.decoder import PackedDecoder, read_decoder_recipe
+from rag.decoder import LlamaDecoder, read_decoder_recipe
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def decoder(tiny_llama: Path) -> PackedDecoder:
+def decoder(tiny_llama: Path) -> LlamaDecoder:
     import torch
 
-    return PackedDecoder(read_decoder_recipe(tiny_llama), torch.float32)
+    return LlamaDecoder(read_decoder_recipe(tiny_llama), torch.float32)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.batching import BatchingEngine, PrefixCache, PromptLookup, shared_length
-from rag.decoder import KeyValues, PackedDecoder, Reading, read_decoder_recipe
+from rag.decoder import KeyValues, LlamaDecoder, Reading, read_decoder_recipe
 from rag.errors import GeneratorUnavailable
 from rag.types import Decoding
 
@@ -18,13 +18,13 @@ PROMPTS = [[1, 2, 3, 4, 5], [1, 2, 3, 9], [40, 41, 42, 40, 41, 42, 40, 41], [7]]
 
 
 @pytest.fixture(params=[0, 10], ids=["one by one", "guessing"])
-def engine(decoder: PackedDecoder, request: pytest.FixtureRequest) -> Iterator[BatchingEngine]:
+def engine(decoder: LlamaDecoder, request: pytest.FixtureRequest) -> Iterator[BatchingEngine]:
     made = BatchingEngine(decoder, frozenset({END}), slots=4, guess_tokens=request.param, cache_mb=8)
     yield made
     made.close()
 
 
-def greedy(decoder: PackedDecoder, prompt: Sequence[int], count: int) -> list[int]:
+def greedy(decoder: LlamaDecoder, prompt: Sequence[int], count: int) -> list[int]:
     """What comes when one token after the other is read alone."""
     past, tokens = decoder.start(), list(prompt)
     read: Sequence[int] = prompt
@@ -40,7 +40,7 @@ def flat(lists: Iterator[list[int]]) -> list[int]:
     return [token for tokens in lists for token in tokens]
 
 
-def test_all_get_what_each_would_get_alone(engine: BatchingEngine, decoder: PackedDecoder) -> None:
+def test_all_get_what_each_would_get_alone(engine: BatchingEngine, decoder: LlamaDecoder) -> None:
     expected = [greedy(decoder, prompt, 30) for prompt in PROMPTS]
     for _ in range(2):  # the second time from the prefix cache
         generations = [engine.generate(prompt, Decoding(max_new_tokens=30)) for prompt in PROMPTS]
@@ -48,7 +48,7 @@ def test_all_get_what_each_would_get_alone(engine: BatchingEngine, decoder: Pack
     assert [generation.reused_tokens for generation in generations] == [4, 3, 7, 0]
 
 
-def test_more_than_the_slots_wait_and_are_served(decoder: PackedDecoder) -> None:
+def test_more_than_the_slots_wait_and_are_served(decoder: LlamaDecoder) -> None:
     engine = BatchingEngine(decoder, frozenset({END}), slots=2, guess_tokens=0, cache_mb=8)
     generations = [engine.generate([number, number + 1], Decoding(max_new_tokens=5)) for number in range(12)]
     assert [flat(iter(one)) for one in generations] == [greedy(decoder, [number, number + 1], 5) for number in range(12)]
@@ -66,7 +66,7 @@ def test_a_seed_repeats_an_answer_whoever_else_asks(engine: BatchingEngine) -> N
         other.close()
 
 
-def test_300_cancels_leave_nothing_behind(decoder: PackedDecoder) -> None:
+def test_300_cancels_leave_nothing_behind(decoder: LlamaDecoder) -> None:
     before = set(threading.enumerate())
     engine = BatchingEngine(decoder, frozenset(), slots=4, guess_tokens=4, cache_mb=8)
     for number in range(300):
@@ -85,9 +85,9 @@ def test_300_cancels_leave_nothing_behind(decoder: PackedDecoder) -> None:
 class NarrowDecoder:
     """Fails as torch does without memory whenever a pass reads a certain token, or more than so many sequences."""
 
-    def __init__(self, decoder: PackedDecoder, poison: int, most: int) -> None:
+    def __init__(self, decoder: LlamaDecoder, poison: int, most: int) -> None:
         self._decoder, self._poison, self._most = decoder, poison, most
-        self.recipe = decoder.recipe
+        self.recipe, self.is_on_cpu = decoder.recipe, True
 
     def start(self, *arguments: Any) -> KeyValues:
         return self._decoder.start(*arguments)
@@ -98,7 +98,7 @@ class NarrowDecoder:
         return self._decoder.read(readings)
 
 
-def test_without_memory_one_answer_fails_and_the_others_go_on(decoder: PackedDecoder) -> None:
+def test_without_memory_one_answer_fails_and_the_others_go_on(decoder: LlamaDecoder) -> None:
     expected = greedy(decoder, [1, 2, 3], 10)
     poison = next(token for token in range(90, 0, -1) if token not in (*expected, 1, 2, 3))
     engine = BatchingEngine(NarrowDecoder(decoder, poison, 2), frozenset({END}), slots=4, guess_tokens=0, cache_mb=8)  # type: ignore[arg-type]
@@ -111,7 +111,7 @@ def test_without_memory_one_answer_fails_and_the_others_go_on(decoder: PackedDec
     engine.close()
 
 
-def test_what_cannot_fit_is_refused_at_once(decoder: PackedDecoder, tiny_llama: Path) -> None:
+def test_what_cannot_fit_is_refused_at_once(decoder: LlamaDecoder, tiny_llama: Path) -> None:
     engine = BatchingEngine(decoder, frozenset(), slots=4, guess_tokens=0, cache_mb=8)
     with pytest.raises(GeneratorUnavailable, match="the prompt has 100 tokens and the answer may have 29, but .* takes 128 in all"):
         engine.generate([1] * 100, Decoding(max_new_tokens=29))
@@ -139,7 +139,7 @@ def test_a_guess_has_stood_there(tokens: list[int], most: int) -> None:
         assert any(tokens[at - 1] == tokens[-1] and tokens[at : at + len(guess)] == guess for at in range(1, len(tokens)))
 
 
-def test_prefixes_are_kept_up_to_the_limit_and_the_least_used_goes_first(decoder: PackedDecoder) -> None:
+def test_prefixes_are_kept_up_to_the_limit_and_the_least_used_goes_first(decoder: LlamaDecoder) -> None:
     def read(length: int) -> KeyValues:
         past = decoder.start(64)
         past.length = length

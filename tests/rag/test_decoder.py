@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag.decoder import DecoderRecipe, PackedDecoder, Reading, read_decoder_recipe
+from rag.decoder import DecoderRecipe, LlamaDecoder, Reading, read_decoder_recipe
 from rag.errors import ModelError
 
 VOCABULARY = 97  # of the tiny Llama
@@ -17,9 +17,13 @@ def recipe_with(tiny_llama: Path, tmp_path: Path, **changes: object) -> DecoderR
     return read_decoder_recipe(tmp_path)
 
 
-def test_logits_are_those_of_transformers(tiny_llama: Path, decoder: PackedDecoder) -> None:
+@pytest.mark.parametrize("is_packed", [True, False], ids=["packed", "as on a GPU"])
+def test_logits_are_those_of_transformers(tiny_llama: Path, is_packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
     from transformers import LlamaForCausalLM
+
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: is_packed)
+    decoder = LlamaDecoder(read_decoder_recipe(tiny_llama), torch.float32)
 
     model = LlamaForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
     tokens = [(7 * place) % VOCABULARY for place in range(40)]
@@ -31,7 +35,7 @@ def test_logits_are_those_of_transformers(tiny_llama: Path, decoder: PackedDecod
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, VOCABULARY - 1), min_size=2, max_size=60), st.data())
-def test_pieces_and_company_change_no_logits(decoder: PackedDecoder, tokens: list[int], data: st.DataObject) -> None:
+def test_pieces_and_company_change_no_logits(decoder: LlamaDecoder, tokens: list[int], data: st.DataObject) -> None:
     import torch
 
     whole = decoder.read([Reading(tokens, decoder.start(), len(tokens))])
@@ -44,7 +48,7 @@ def test_pieces_and_company_change_no_logits(decoder: PackedDecoder, tokens: lis
     assert other.length == 3
 
 
-def test_a_copied_beginning_goes_its_own_way(decoder: PackedDecoder) -> None:
+def test_a_copied_beginning_goes_its_own_way(decoder: LlamaDecoder) -> None:
     import torch
 
     past = decoder.start()
@@ -55,7 +59,7 @@ def test_a_copied_beginning_goes_its_own_way(decoder: PackedDecoder) -> None:
     torch.testing.assert_close(found, decoder.read([Reading([1, 2, 3, 9], decoder.start())]), rtol=1e-4, atol=1e-4)
 
 
-def test_a_text_longer_than_the_model_reads_is_refused_and_nothing_is_kept(decoder: PackedDecoder) -> None:
+def test_a_text_longer_than_the_model_reads_is_refused_and_nothing_is_kept(decoder: LlamaDecoder) -> None:
     past = decoder.start()
     with pytest.raises(ModelError, match="129 tokens; .* reads 128"):
         decoder.read([Reading([1] * 129, past)])
@@ -65,7 +69,7 @@ def test_a_text_longer_than_the_model_reads_is_refused_and_nothing_is_kept(decod
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"model_type": "qwen2"}, "model_type is 'qwen2'; the CPU decoder knows 'llama'"),
+        ({"model_type": "qwen2"}, "model_type is 'qwen2'; our decoder knows 'llama'"),
         ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "rope_type is 'llama3'"),
         ({"attention_bias": True}, "attention_bias is True"),
     ],
@@ -79,7 +83,22 @@ def test_damaged_weights_are_told(tiny_llama: Path, tmp_path: Path) -> None:
     import torch
 
     with pytest.raises(ModelError, match="cannot be read"):
-        PackedDecoder(recipe_with(tiny_llama, tmp_path), torch.float32)
+        LlamaDecoder(recipe_with(tiny_llama, tmp_path), torch.float32)
+
+
+def test_a_missing_weight_is_told(tiny_llama: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(tiny_llama / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    recipe = recipe_with(tiny_llama, tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    half = len(weights) // 2
+    for number, names in enumerate((list(weights)[:half], list(weights)[half:])):
+        save_file({name: weights[name] for name in names}, tmp_path / f"model-{number}.safetensors")
+    with pytest.raises(ModelError, match=r"no weight model\.layers\.1\.mlp\.up_proj\.weight"):
+        LlamaDecoder(recipe, torch.float32)
 
 
 def test_bytes_of_a_token(tiny_llama: Path) -> None:

@@ -18,7 +18,8 @@ from rag.config import BUNDLED, NONE, Config
 from rag.errors import GeneratorUnavailable
 from rag.generate import TransformersChatModel, load_chat_model, tokenize, until_stop
 from rag.models import find_generator
-from rag.types import Mode, Scope
+from rag.plain_engine import PlainEngine
+from rag.types import Decoding, Mode, Scope
 
 MESSAGES = [SystemMessage("Answer in one word."), HumanMessage("What is the capital of France?")]
 
@@ -76,6 +77,28 @@ def test_the_bundled_model_answers_and_counts_its_tokens(bundled: TransformersCh
 def test_greedy_is_the_same_every_time_and_with_prompt_lookup(bundled: TransformersChatModel) -> None:
     plain = TransformersChatModel(files=bundled.files, config=bundled.config.replace(prompt_lookup_tokens=0))
     assert bundled.invoke(MESSAGES).text == bundled.invoke(MESSAGES).text == plain.invoke(MESSAGES).text
+
+
+@pytest.mark.models
+def test_transformers_itself_says_the_same_and_knows_beams(bundled: TransformersChatModel) -> None:
+    plain = TransformersChatModel(files=bundled.files, config=bundled.config.replace(own_decoder=False))
+    assert isinstance(plain.loaded[0], PlainEngine)
+    assert plain.invoke(MESSAGES).text == bundled.invoke(MESSAGES).text
+    message = bundled.invoke(MESSAGES, decoding=Decoding(num_beams=2, max_new_tokens=8))
+    assert "Paris" in message.text
+    assert message.usage_metadata is not None
+    assert 1 <= message.usage_metadata["output_tokens"] <= 8
+    bundled.close()
+    plain.close()
+
+
+@pytest.mark.models
+def test_the_second_question_about_the_same_sources_reads_only_what_is_new(bundled: TransformersChatModel) -> None:
+    system = SystemMessage("Answer in one word. " * 20)
+    first, second = (next(bundled.stream([system, HumanMessage(question)])) for question in ("Capital of France?", "Capital of Spain?"))
+    assert first.response_metadata["reused_tokens"] == 0
+    assert second.response_metadata["reused_tokens"] > bundled.prompt_tokens([system, HumanMessage("")]) - 10
+    bundled.close()
 
 
 @pytest.mark.models
