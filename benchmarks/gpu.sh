@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs what needs an NVIDIA GPU: the GPU tests, the embedder's speed beside sentence-transformers' defaults, and the search by size.
+# Runs what needs an NVIDIA GPU: the GPU tests, the embedder's speed beside sentence-transformers' defaults, the search by size, and the
+# generator beside generate().
 # Writes both, with the date and the hardware, to benchmarks/results/. Run from anywhere, with the project installed in .venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +17,8 @@ results="benchmarks/results/gpu-$(date -u +%Y%m%dT%H%M%SZ)"
 } | tee "$results.txt"
 
 "$python" -m pytest -q -m models tests/rag/test_embed.py tests/rag/test_models.py tests/rag/test_bench.py | tee -a "$results.txt"
-"$python" -m pytest -q tests/rag/test_vectors.py tests/rag/test_snapshots.py | tee -a "$results.txt"
+"$python" -m pytest -q tests/rag/test_vectors.py tests/rag/test_snapshots.py tests/rag/test_decoder.py | tee -a "$results.txt"
 "$python" -m rag bench embed --device cuda --json | tee "$results.json"
 "$python" -m rag bench search --device cuda --json | tee -a "$results.json"
+"$python" -m rag bench answer --device cuda --json | tee -a "$results.json"
 echo "written: $results.txt $results.json"

@@ -73,10 +73,10 @@ def bench_answer(config: Config, folder: Path | None = None, questions: int = QU
     figures: dict[str, Any] = {"model": files.id, "device": str(model.device), "dtype": str(model.dtype).removeprefix("torch.")}
     for length, quotes in LENGTHS.items():
         prompts = [_prompt(golden, number, quotes, tokenizer) for number in range(questions)]
-        figures |= {f"{length}_{name}": value for name, value in _alone(prompts, decoding, engine, plain, model).items()}
+        figures |= {f"{length} {name}": value for name, value in _alone(prompts, decoding, engine, plain, model).items()}
     many = [_prompt(golden, number, LENGTHS["short"], tokenizer)[1] for number in range(2 * max(askers))]
     for count in askers:
-        figures |= {f"askers_{count}_{name}": value for name, value in _together(many, count, engine, decoding).items()}
+        figures |= {f"{count} askers {name}": value for name, value in _together(many, count, engine, decoding).items()}
     engine.close()
     return figures
 
@@ -113,7 +113,7 @@ def _alone(
         found["warm"].append(_time(_by(engine, decoding), prompt))
     engine.forget()
     median = {
-        f"{kind}_{name}": statistics.median(getattr(one, name) for one in timed)
+        f"{kind} {name}": statistics.median(getattr(one, name) for one in timed)
         for kind, timed in found.items()
         for name in ("first_s", "tokens_s", "total_s")
     }
@@ -126,11 +126,11 @@ def _alone(
     return {
         "prompt_tokens": statistics.median(len(prompt) for _, prompt in prompts),
         **median,
-        "first_token_ratio": median["plain_first_s"] / median["cold_first_s"],
-        "tokens_s_ratio": median["cold_tokens_s"] / median["plain_tokens_s"],
+        "first_token_ratio": median["plain first_s"] / median["cold first_s"],
+        "tokens_s_ratio": median["cold tokens_s"] / median["plain tokens_s"],
         "identical_answers": sum(same) / len(same),
         "warm_as_cold": statistics.mean(warm.tokens == cold.tokens for warm, cold in zip(found["warm"], found["cold"], strict=True)),
-        "largest_gap_where_not": max(gaps, default=None),
+        "largest_logit_gap": max(gaps, default=None),
     }
 
 

@@ -157,7 +157,7 @@ class TransformersChatModel(BaseChatModel):
         try:
             for text in until_stop(_decoded(count.counted(), tokenizer), stop or ()):
                 chunk = ChatGenerationChunk(message=count.chunk(text))
-                if run_manager:
+                if run_manager and text:
                     run_manager.on_llm_new_token(text, chunk=chunk)
                 yield chunk
         finally:
@@ -204,42 +204,37 @@ class _Count:
         self._generation = generation
         self._is_first = True
 
-    def counted(self) -> Iterator[int]:
+    def counted(self) -> Iterator[list[int]]:
         for tokens in self._generation:
-            for token in tokens:
-                self._output += 1
-                yield token
+            self._output += len(tokens)
+            yield tokens
 
     def chunk(self, text: str, **more: Any) -> AIMessageChunk:
         usage = UsageMetadata(input_tokens=self._input, output_tokens=self._output, total_tokens=self._input + self._output)
-        metadata = {"queue_s": self._generation.queue_s, "reused_tokens": self._generation.reused_tokens} if self._is_first else {}
-        self._input, self._output, self._is_first = 0, 0, False
+        metadata = {"queue_s": self._generation.queue_s, "reused_tokens": self._generation.reused_tokens} if self._is_first and text else {}
+        self._input, self._output, self._is_first = 0, 0, self._is_first and not text
         return AIMessageChunk(content=text, usage_metadata=usage, response_metadata=metadata, **more)
 
 
-def _decoded(tokens: Iterable[int], tokenizer: Any) -> Iterator[str]:
-    """The text of tokens as they come, never half a character."""
+def _decoded(told: Iterable[Sequence[int]], tokenizer: Any) -> Iterator[str]:
+    """The text of tokens as they come, never half a character; empty where there is none yet."""
     from tokenizers.decoders import DecodeStream
 
     stream = DecodeStream(skip_special_tokens=True)
-    for token in tokens:
-        if text := stream.step(tokenizer.backend_tokenizer, token):
-            yield text
+    for tokens in told:
+        yield "".join(stream.step(tokenizer.backend_tokenizer, token) or "" for token in tokens)
 
 
 def until_stop(texts: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
-    """The texts up to the first stop string, which may lie across several of them; empty ones are left out."""
+    """The texts up to the first stop string, which may lie across several of them; empty ones pass, as they show that work goes on."""
     told = ""
     for text in texts:
         told += text
         ends = [position for position in (told.find(stop) for stop in stops) if position >= 0]
         if ends:
-            last = text[: max(0, min(ends) - (len(told) - len(text)))]
-            if last:
-                yield last
+            yield text[: max(0, min(ends) - (len(told) - len(text)))]
             return
-        if text:
-            yield text
+        yield text
 
 
 def tokenize(messages: Sequence[BaseMessage], tokenizer: Any, name: str) -> list[int]:

@@ -10,9 +10,12 @@ from typing import Protocol
 from rag.errors import GeneratorUnavailable
 from rag.types import Decoding
 
+HEARTBEAT_S = 0.5
+"""Longest silence of a generation: so soon a reader who has left, or a deadline, is noticed."""
+
 
 class Generation:
-    """One answer in the making. Iterate over it for its new tokens, some at a time; `close` ends the work.
+    """One answer in the making. Iterate over it for its new tokens, some at a time, none where it is still at it; `close` ends the work.
 
     An engine tells it what it has: lists of tokens, then None, or an error that ends it.
     """
@@ -39,12 +42,18 @@ class Generation:
             GeneratorUnavailable: it cannot go on.
         """
         try:
-            while (told := self._told.get()) is not None:
+            while (told := self._next()) is not None:
                 if isinstance(told, GeneratorUnavailable):
                     raise told
                 yield told
         finally:
             self.close()
+
+    def _next(self) -> list[int] | GeneratorUnavailable | None:
+        try:
+            return self._told.get(timeout=HEARTBEAT_S)
+        except queue.Empty:
+            return []
 
     def close(self) -> None:
         """Ends the work, which lasts one more token or pass at most. It does no harm when it has ended."""

@@ -5,6 +5,7 @@ import pytest
 
 from rag.__main__ import main
 from rag.bench import BENCHES, bench_embed, bench_ingest, sample_texts, table
+from rag.bench_answer import bench_answer
 from rag.bench_search import bench_search
 from rag.config import Config
 from rag.errors import CorpusError
@@ -76,3 +77,17 @@ def test_the_figures_of_a_search(tmp_path: Path) -> None:
     stages = sum(figures[f"1_500 {stage} p50_ms"] for stage in ("embed", "dense", "lexical", "fuse"))
     assert stages == pytest.approx(figures["1_500 p50_ms"], rel=0.5)
     assert figures.get("1_500 langchain recall@10") == 1 or "not installed" in figures["1_500 langchain missing"]
+
+
+@pytest.mark.models
+def test_the_figures_of_answers_and_in_full_precision_every_token_is_that_of_generate() -> None:
+    figures = bench_answer(Config(device="cpu", dtype="float32"), questions=2, askers=(1, 2))
+    for length in ("short", "long"):
+        assert figures[f"{length} identical_answers"] == figures[f"{length} warm_as_cold"] == 1
+        assert figures[f"{length} largest_logit_gap"] is None
+        ratio = figures[f"{length} plain first_s"] / figures[f"{length} cold first_s"]
+        assert figures[f"{length} first_token_ratio"] == pytest.approx(ratio)
+        assert figures[f"{length} warm first_s"] < figures[f"{length} cold first_s"]
+    assert 100 < figures["short prompt_tokens"] < 500
+    assert 900 < figures["long prompt_tokens"] <= 1200
+    assert figures["2 askers tokens_s"] > 0

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,6 @@ def recipe_with(tiny_llama: Path, tmp_path: Path, **changes: object) -> DecoderR
 
 @pytest.mark.parametrize("is_packed", [True, False], ids=["packed", "as on a GPU"])
 def test_logits_are_those_of_transformers(tiny_llama: Path, is_packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
     from transformers import LlamaForCausalLM
 
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: is_packed)
@@ -33,11 +33,19 @@ def test_logits_are_those_of_transformers(tiny_llama: Path, is_packed: bool, mon
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_finds_the_same_logits(tiny_llama: Path, decoder: LlamaDecoder) -> None:
+    on_gpu = LlamaDecoder(read_decoder_recipe(tiny_llama), torch.float32, "cuda")
+    past, other = decoder.start(), on_gpu.start()
+    for tokens in (list(range(30)), [31], [32, 33, 34]):  # a prompt, a token, a token with guesses
+        expected = decoder.read([Reading(tokens, past, len(tokens))])
+        found = on_gpu.read([Reading(tokens, other, len(tokens))])
+        torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, VOCABULARY - 1), min_size=2, max_size=60), st.data())
 def test_pieces_and_company_change_no_logits(decoder: LlamaDecoder, tokens: list[int], data: st.DataObject) -> None:
-    import torch
-
     whole = decoder.read([Reading(tokens, decoder.start(), len(tokens))])
     cut = data.draw(st.integers(1, len(tokens) - 1))
     past, other = decoder.start(room=1), decoder.start()
@@ -49,8 +57,6 @@ def test_pieces_and_company_change_no_logits(decoder: LlamaDecoder, tokens: list
 
 
 def test_a_copied_beginning_goes_its_own_way(decoder: LlamaDecoder) -> None:
-    import torch
-
     past = decoder.start()
     decoder.read([Reading([1, 2, 3, 4], past)])
     copied = past.copy(2, room=8)
@@ -80,14 +86,11 @@ def test_another_architecture_is_refused(tiny_llama: Path, tmp_path: Path, chang
 
 
 def test_damaged_weights_are_told(tiny_llama: Path, tmp_path: Path) -> None:
-    import torch
-
     with pytest.raises(ModelError, match="cannot be read"):
         LlamaDecoder(recipe_with(tiny_llama, tmp_path), torch.float32)
 
 
 def test_a_missing_weight_is_told(tiny_llama: Path, tmp_path: Path) -> None:
-    import torch
     from safetensors.torch import load_file, save_file
 
     weights = load_file(tiny_llama / "model.safetensors")
