@@ -81,8 +81,32 @@ class Config:
     seed: int = 0
     prompt_lookup_tokens: int = 10
     """Tokens guessed at once from the prompt; same greedy output, faster. 0 turns it off."""
-    timeout_s: float = 60.0
-    """Longest wait for a generator's server."""
+    quantize: str = NONE
+    """`none`, `8bit` or `4bit`: the generator's weights packed by bitsandbytes, on a GPU."""
+    adapter: str = ""
+    """A folder with a LoRA adapter of the generator, as peft saves it."""
+
+    connect_timeout_s: float = 5.0
+    """Longest wait for a generator's server to take the connection,"""
+    timeout_s: float = 30.0
+    """for its first token,"""
+    token_timeout_s: float = 20.0
+    """and from one token to the next."""
+    server_retries: int = 2
+    """Further tries before the first token, where the failure may pass (nobody listens, 429, 502 to 504, a time-out)."""
+    breaker_failures: int = 3
+    """Failed answers in a row after which a server is left alone: answers are then extractive at once."""
+    breaker_open_s: float = 30.0
+    """For so long; then one question tries it."""
+
+    slots: int = 0
+    """Questions generated at once; 0 for what suits: 4 in this process, 16 with a server."""
+    waiting: int = 32
+    """Questions that wait for a slot; further ones are answered extractively at once."""
+    deadline_s: float = 60.0
+    """Longest time for generating an answer, waiting included. What is written and checked by then is the answer."""
+    cached_answers: int = 500
+    """Answers kept in memory to be given again to the same question; 0 for none."""
 
     context_tokens: int = 700
     """Word pieces of evidence in a prompt."""
@@ -119,10 +143,22 @@ class Config:
             ("num_beams", 1, 16),
             ("repetition_penalty", 0.1, 10.0),
             ("top_k", 0, 1_000_000),
+            ("connect_timeout_s", 0.001, 3600.0),
+            ("timeout_s", 0.001, 3600.0),
+            ("token_timeout_s", 0.001, 3600.0),
+            ("server_retries", 0, 10),
+            ("breaker_failures", 1, 1000),
+            ("breaker_open_s", 0.0, 86_400.0),
+            ("slots", 0, 10_000),
+            ("waiting", 0, 100_000),
+            ("deadline_s", 0.001, 86_400.0),
+            ("cached_answers", 0, 1_000_000),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{name} is {value}; expected {low} to {high}")
+        if self.quantize not in (NONE, "8bit", "4bit"):
+            raise ConfigError(f"quantize is {self.quantize!r}; expected none, 8bit or 4bit")
 
     @property
     def decoding(self) -> Decoding:

@@ -7,8 +7,6 @@ each token.
 
 from __future__ import annotations
 
-import dataclasses
-import os
 import re
 import threading
 import time
@@ -24,9 +22,10 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, PrivateAttr
 
 from rag.config import NONE, Config
-from rag.errors import GeneratorUnavailable
+from rag.errors import ConfigError, GeneratorUnavailable
 from rag.lane import COMPUTE_LANE
-from rag.models import ModelFiles, find_generator, load_generator
+from rag.models import ModelFiles, find_adapted_generator, load_generator
+from rag.remote import RemoteChatModel
 from rag.types import Decoding
 
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
@@ -37,26 +36,15 @@ def load_chat_model(config: Config) -> BaseChatModel | None:
 
     Raises:
         GeneratorUnavailable: its files are missing or do not load.
+        ConfigError: it cannot be had as the config says.
     """
     if config.base_url:
-        return _remote_model(config)
+        if config.adapter or config.quantize != NONE:
+            raise ConfigError("adapter and quantize are for a generator in this process, but base_url names a server; set them there")
+        return RemoteChatModel(config)
     if config.generator == NONE:
         return None
-    return TransformersChatModel(files=find_generator(config.generator, config.allow_downloads), config=config)
-
-
-def _remote_model(config: Config) -> BaseChatModel:
-    from langchain.chat_models import init_chat_model
-
-    return init_chat_model(
-        config.generator,
-        model_provider="openai",
-        base_url=config.base_url,
-        api_key=os.environ.get(config.api_key_variable, "none"),
-        timeout=config.timeout_s,
-        max_retries=1,
-        stream_usage=True,
-    )
+    return TransformersChatModel(files=find_adapted_generator(config), config=config)
 
 
 def stream_chat(model: BaseChatModel, messages: list[BaseMessage], stop: list[str], decoding: Decoding) -> Generator[AIMessageChunk]:
@@ -66,29 +54,7 @@ def stream_chat(model: BaseChatModel, messages: list[BaseMessage], stop: list[st
         GeneratorUnavailable: the model failed, or its server cannot be reached or refused.
     """
     # LangChain types the stream as an iterator; it is a generator, and only that can be closed.
-    if isinstance(model, TransformersChatModel):
-        yield from cast("Generator[AIMessageChunk]", model.stream(messages, stop=stop, decoding=decoding))
-        return
-    from openai import OpenAIError
-
-    try:
-        yield from cast("Generator[AIMessageChunk]", model.stream(messages, stop=stop, **_as_request(decoding)))
-    except OpenAIError as e:
-        raise GeneratorUnavailable(f"the server of the generator did not answer ({type(e).__name__}): {e}") from e
-
-
-def _as_request(decoding: Decoding) -> dict[str, Any]:
-    """The settings as an OpenAI-compatible server takes them."""
-    ours = {name: getattr(decoding, name) for name in ("top_k", "repetition_penalty", "num_beams")}
-    defaults = {field.name: field.default for field in dataclasses.fields(Decoding)}
-    # Not part of the OpenAI API; vLLM and llama.cpp take some of them. Sent only when they are asked for, as strict servers refuse them.
-    extra = {name: value for name, value in ours.items() if value != defaults[name]}
-    return {
-        "temperature": decoding.temperature,
-        "top_p": decoding.top_p,
-        "max_tokens": decoding.max_new_tokens,
-        "seed": decoding.seed,
-    } | ({"extra_body": extra} if extra else {})
+    yield from cast("Generator[AIMessageChunk]", model.stream(messages, stop=stop, decoding=decoding))
 
 
 class TransformersChatModel(BaseChatModel):
