@@ -1,0 +1,142 @@
+"""`python benchmarks/engines.py [--store DIR] [-n 10]`: the same questions through the generator in this process, through the same model
+behind `transformers serve`, and extractively; a table of what differs, as Markdown.
+
+The questions are the sample course's golden ones that have an answer, taken at even steps. Everything but the generator is the same: one
+search, one prompt, one check. Each engine is warmed with a question that does not count; nothing comes from the cache of answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rag.answer import Engine, answer
+from rag.config import BUNDLED, NONE, Config
+from rag.generate import load_chat_model
+from rag.golden import Golden, read_questions
+from rag.models import find_generator
+from rag.types import Answer, Scope
+
+COURSE = "llm-systems"
+QUESTIONS = Path(__file__).parent.parent / "corpora" / COURSE / "questions.jsonl"
+IN_PROCESS, SERVED, EXTRACTIVE = "in process", "transformers serve", "extractive"
+BEFORE_FIRST_TOKEN = ("queue", "prefill")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    question: Golden
+    answers: dict[str, Answer]
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """`transformers serve` on a free port of this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(Path(sys.executable).parent / "transformers"), "serve", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, env=os.environ | {"HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until_healthy(f"http://127.0.0.1:{port}/health", process)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        try:
+            with urllib.request.urlopen(url):
+                return
+        except urllib.error.URLError:
+            time.sleep(0.5)
+    raise SystemExit("transformers serve ended before it was ready")
+
+
+def engines(config: Config, url: str) -> dict[str, Engine]:
+    local = Engine.from_config(config)
+    limits = {"timeout_s": 300.0, "deadline_s": 300.0}  # the server loads the model with its first question
+    remote = config.replace(base_url=url, generator=str(find_generator(BUNDLED).path), **limits)
+    return {
+        IN_PROCESS: local,
+        SERVED: replace(local, chat_model=load_chat_model(remote), config=remote),
+        EXTRACTIVE: replace(local, chat_model=None, config=config.replace(generator=NONE)),
+    }
+
+
+def ask(questions: list[Golden], config: Config) -> list[Row]:
+    with served() as url:
+        by_name = engines(config, url)
+        for engine in by_name.values():
+            answer("What is a token?", Scope(COURSE), engine)
+        rows = []
+        for golden in questions:
+            rows.append(Row(golden, {name: answer(golden.question, Scope(COURSE), engine) for name, engine in by_name.items()}))
+            print(f"{golden.id}: {golden.question}", file=sys.stderr)
+        return rows
+
+
+def first_token_ms(answered: Answer) -> float | None:
+    """From the prompt to the first token; None where nothing was generated."""
+    stages = answered.latency.stages
+    return sum(stages[stage] for stage in BEFORE_FIRST_TOKEN) if "prefill" in stages else None
+
+
+def outcome(answered: Answer) -> str:
+    if answered.abstained:
+        return "refused"
+    cited = sorted({f"{source.passage.source.rpartition('/')[2]} {source.passage.chunk.location.label}" for source in answered.sources})
+    return f"{answered.mode.value}, {len(answered.sentences)} sentences; {', '.join(cited)}"
+
+
+def table(rows: list[Row]) -> str:
+    lines = [
+        f"| question | {IN_PROCESS} | {SERVED} | {EXTRACTIVE} | same text |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        told = [outcome(row.answers[name]) for name in (IN_PROCESS, SERVED, EXTRACTIVE)]
+        shown = [told[0], *("the same" if one == told[0] else one for one in told[1:])]
+        same = ["yes" if row.answers[name].text == row.answers[IN_PROCESS].text else "no" for name in (SERVED, EXTRACTIVE)]
+        lines.append(f"| {row.question.question} | {' | '.join(shown)} | {' / '.join(same)} |")
+    lines += ["", "| | generated | refused | first token, ms (median) | whole answer, ms (median) |", "| --- | --- | --- | --- | --- |"]
+    for name in (IN_PROCESS, SERVED, EXTRACTIVE):
+        answers = [row.answers[name] for row in rows]
+        firsts = sorted(ms for one in answers if (ms := first_token_ms(one)) is not None)
+        totals = sorted(one.latency.total for one in answers)
+        generated = sum(one.mode.value == "generated" for one in answers)
+        first = f"{firsts[len(firsts) // 2]:.0f}" if firsts else "–"
+        lines.append(f"| {name} | {generated} | {sum(one.abstained for one in answers)} | {first} | {totals[len(totals) // 2]:.0f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The same questions through several generators.")
+    parser.add_argument("--store", type=Path, help="a store with the sample course (default: $LECTERN_STORE, else .lectern)")
+    parser.add_argument("-n", type=int, default=10, dest="count", help="questions (default 10)")
+    parser.add_argument("--show", action="store_true", help="the answers' texts too")
+    options = parser.parse_args()
+    config = Config.load(store=options.store).replace(cached_answers=0)
+    answerable = [golden for golden in read_questions(QUESTIONS) if golden.answerable]
+    rows = ask(answerable[:: len(answerable) // options.count][: options.count], config)
+    print(table(rows))
+    if options.show:
+        for row in rows:
+            print(f"\n**{row.question.question}**\n")
+            print("\n".join(f"- {name}: {one.text}" for name, one in row.answers.items()))
+
+
+if __name__ == "__main__":
+    main()
