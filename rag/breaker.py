@@ -2,7 +2,7 @@
 
 Closed, everything passes. After so many failures in a row it is open, and every call is refused at once. When it has been open long
 enough, one call is let through as a trial, the others are refused meanwhile: its success closes the breaker, its failure keeps it open for
-as long again (Nygard, "Release It!", 2007). Knows nothing of servers; the libraries at hand time it by the wall clock, which may jump.
+as long again (Nygard, "Release It!", 2007). Knows nothing of servers.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from rag.models import (
     find_adapted_generator,
     verify_carried,
 )
-from rag.remote import host_of
+from rag.remote import RemoteChatModel, host_of
 from rag.snapshots import load_snapshot
 from rag.store import Store
 from rag.vectors import load_faiss
@@ -90,7 +90,9 @@ def _embedder(config: Config) -> tuple[bool | None, str]:
 
 def _generator(config: Config) -> tuple[bool | None, str]:
     if config.base_url:
-        return None, f"{config.generator} at {host_of(config.base_url)}: questions and passages are sent there"
+        there = RemoteChatModel(config).models()
+        is_there = "" if config.generator in there or not there else f", which does not list it but {', '.join(there[:5])}"
+        return None, f"{config.generator} at {host_of(config.base_url)}{is_there}: questions and passages are sent there"
     if config.generator == NONE:
         return None, "none: answers quote the materials"
     if config.generator == BUNDLED:

@@ -73,6 +73,8 @@ class Server:
         self.left = threading.Event()
         """The client of a stalled request has gone."""
         self.url = ""
+        self.models: list[str] | None = []
+        """What it says it has; None: it does not know the question."""
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         request = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
@@ -89,6 +91,15 @@ def serving(*replies: Reply) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             server.answer(self)
+
+        def do_GET(self) -> None:
+            models = server.models if self.path == "/v1/models" else None
+            body = json.dumps({"object": "list", "data": [{"id": name, "object": "model"} for name in models or ()]}).encode()
+            self.send_response(404 if models is None else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

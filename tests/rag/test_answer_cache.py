@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage
 
 from ingest.pipeline import ingest_course
 from rag import answer_cache
+from rag.__main__ import _answer_lines
 from rag.admission import Admission
 from rag.answer import Engine, answer, stream_answer
 from rag.answer_cache import AnswerCache, CacheUse
@@ -71,6 +72,12 @@ def test_a_repeated_question_is_answered_from_the_cache_and_says_so(caching: Eng
     assert again == replace(first, cached=True, latency=again.latency)
     assert again.latency.stages.keys() == {"cache", "other"}
     assert caching.cache.use == CacheUse(1, 10, 1, 1)
+
+
+def test_the_terminal_says_what_comes_from_the_cache(caching: Engine) -> None:
+    first, again = (list(_answer_lines(answer(QUESTION, OPTICS, caching)))[-1] for _ in range(2))
+    assert first.startswith("\nextractive; confidence")
+    assert again.startswith("\nfrom the cache; extractive; confidence")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 from openai_server import Exchange, Reply, serving
 
+from rag import doctor
 from rag.answer import FAILED, Engine, answer
 from rag.config import Config
 from rag.errors import ConfigError, GeneratorUnavailable
@@ -259,3 +260,24 @@ def test_many_ask_one_server_at_once() -> None:
         for thread in threads:
             thread.join()
     assert told == ["Five points"] * 12
+
+
+@pytest.mark.parametrize(
+    ("models", "found"),
+    [
+        (["small", "large"], "small at HOST: questions"),
+        (["large", "other"], "small at HOST, which does not list it but large, other: questions"),
+        (None, "small at HOST: questions"),
+    ],
+    ids=["listed", "not listed", "no list"],
+)
+def test_doctor_asks_the_server_what_it_has(models: list[str] | None, found: str) -> None:
+    with serving(says("x")) as server:
+        server.models = models
+        checked = doctor._generator(Config(base_url=server.url, generator="small"))
+    assert checked == (None, found.replace("HOST", host_of(server.url)) + " and passages are sent there")
+
+
+def test_doctor_says_that_a_server_is_not_there() -> None:
+    with pytest.raises(ServerFailed, match="127.0.0.1:9 cannot be reached; is it running"):
+        doctor._generator(Config(base_url="http://127.0.0.1:9/v1"))
