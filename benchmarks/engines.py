@@ -65,27 +65,25 @@ def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit("transformers serve ended before it was ready")
 
 
-def engines(config: Config, url: str) -> dict[str, Engine]:
-    local = Engine.from_config(config)
-    limits = {"timeout_s": 300.0, "deadline_s": 300.0}  # the server loads the model with its first question
-    remote = config.replace(base_url=url, generator=str(find_generator(BUNDLED).path), **limits)
-    return {
-        IN_PROCESS: local,
-        SERVED: replace(local, chat_model=load_chat_model(remote), config=remote),
-        EXTRACTIVE: replace(local, chat_model=None, config=config.replace(generator=NONE)),
-    }
+def answers_of(engine: Engine, name: str, questions: list[Golden]) -> list[Answer]:
+    answer("What is a token?", Scope(COURSE), engine)
+    answers = []
+    for golden in questions:
+        answers.append(answer(golden.question, Scope(COURSE), engine))
+        print(f"{name} {golden.id}: {answers[-1].latency.total:.0f} ms", file=sys.stderr, flush=True)
+    return answers
 
 
 def ask(questions: list[Golden], config: Config) -> list[Row]:
+    """One engine after the other: two that compute at once would slow each other by tens of times."""
+    local = Engine.from_config(config)
+    answers = {IN_PROCESS: answers_of(local, IN_PROCESS, questions)}
+    answers[EXTRACTIVE] = answers_of(replace(local, chat_model=None, config=config.replace(generator=NONE)), EXTRACTIVE, questions)
     with served() as url:
-        by_name = engines(config, url)
-        for engine in by_name.values():
-            answer("What is a token?", Scope(COURSE), engine)
-        rows = []
-        for golden in questions:
-            rows.append(Row(golden, {name: answer(golden.question, Scope(COURSE), engine) for name, engine in by_name.items()}))
-            print(f"{golden.id}: {golden.question}", file=sys.stderr)
-        return rows
+        limits = {"timeout_s": 300.0, "deadline_s": 300.0}  # the server loads the model with its first question
+        remote = config.replace(base_url=url, generator=str(find_generator(BUNDLED).path), **limits)
+        answers[SERVED] = answers_of(replace(local, chat_model=load_chat_model(remote), config=remote), SERVED, questions)
+    return [Row(golden, {name: of[number] for name, of in answers.items()}) for number, golden in enumerate(questions)]
 
 
 def first_token_ms(answered: Answer) -> float | None:
