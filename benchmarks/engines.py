@@ -1,4 +1,4 @@
-"""`python benchmarks/engines.py [--store DIR] [-n 10]`: the same questions through the generator in this process, through the same model
+"""`python benchmarks/engines.py [--store DIR] [-n 10] [--save FILE]`: the same questions through the generator in this process, through the same model
 behind `transformers serve`, and extractively; a table of what differs, as Markdown.
 
 The questions are the sample course's golden ones that have an answer, taken at even steps. Everything but the generator is the same: one
@@ -8,6 +8,7 @@ search, one prompt, one check. Each engine is warmed with a question that does n
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from rag.generate import load_chat_model
 from rag.golden import Golden, read_questions
 from rag.models import find_generator
 from rag.types import Answer, Scope
+from rag.wire import answer_from_json, answer_to_json
 
 COURSE = "llm-systems"
 QUESTIONS = Path(__file__).parent.parent / "corpora" / COURSE / "questions.jsonl"
@@ -65,25 +67,40 @@ def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit("transformers serve ended before it was ready")
 
 
-def answers_of(engine: Engine, name: str, questions: list[Golden]) -> list[Answer]:
-    answer("What is a token?", Scope(COURSE), engine)
-    answers = []
-    for golden in questions:
-        answers.append(answer(golden.question, Scope(COURSE), engine))
-        print(f"{name} {golden.id}: {answers[-1].latency.total:.0f} ms", file=sys.stderr, flush=True)
-    return answers
+class Kept:
+    """The answers so far, in a file: a run that was ended goes on where it was."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        self._answers = {(one["engine"], one["id"]): answer_from_json(one) for one in map(json.loads, lines)}
+
+    def of(self, name: str, golden: Golden) -> Answer:
+        return self._answers[name, golden.id]
+
+    def add(self, engine: Callable[[], Engine], name: str, questions: list[Golden]) -> None:
+        missing = [golden for golden in questions if (name, golden.id) not in self._answers]
+        if not missing:
+            return
+        asked = engine()
+        answer("What is a token?", Scope(COURSE), asked)
+        for golden in missing:
+            found = self._answers[name, golden.id] = answer(golden.question, Scope(COURSE), asked)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"engine": name, "id": golden.id} | answer_to_json(found), ensure_ascii=False) + "\n")
+            print(f"{name} {golden.id}: {found.latency.total:.0f} ms", file=sys.stderr, flush=True)
 
 
-def ask(questions: list[Golden], config: Config) -> list[Row]:
+def ask(questions: list[Golden], config: Config, kept: Kept) -> list[Row]:
     """One engine after the other: two that compute at once would slow each other by tens of times."""
     local = Engine.from_config(config)
-    answers = {IN_PROCESS: answers_of(local, IN_PROCESS, questions)}
-    answers[EXTRACTIVE] = answers_of(replace(local, chat_model=None, config=config.replace(generator=NONE)), EXTRACTIVE, questions)
+    kept.add(lambda: local, IN_PROCESS, questions)
+    kept.add(lambda: replace(local, chat_model=None, config=config.replace(generator=NONE)), EXTRACTIVE, questions)
     with served() as url:
         limits = {"timeout_s": 300.0, "deadline_s": 300.0}  # the server loads the model with its first question
         remote = config.replace(base_url=url, generator=str(find_generator(BUNDLED).path), **limits)
-        answers[SERVED] = answers_of(replace(local, chat_model=load_chat_model(remote), config=remote), SERVED, questions)
-    return [Row(golden, {name: of[number] for name, of in answers.items()}) for number, golden in enumerate(questions)]
+        kept.add(lambda: replace(local, chat_model=load_chat_model(remote), config=remote), SERVED, questions)
+    return [Row(golden, {name: kept.of(name, golden) for name in (IN_PROCESS, SERVED, EXTRACTIVE)}) for golden in questions]
 
 
 def first_token_ms(answered: Answer) -> float | None:
@@ -124,11 +141,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The same questions through several generators.")
     parser.add_argument("--store", type=Path, help="a store with the sample course (default: $LECTERN_STORE, else .lectern)")
     parser.add_argument("-n", type=int, default=10, dest="count", help="questions (default 10)")
+    parser.add_argument(
+        "--save", type=Path, default=Path("engines.jsonl"), help="where the answers are kept; those there are not asked again"
+    )
     parser.add_argument("--show", action="store_true", help="the answers' texts too")
     options = parser.parse_args()
     config = Config.load(store=options.store).replace(cached_answers=0)
     answerable = [golden for golden in read_questions(QUESTIONS) if golden.answerable]
-    rows = ask(answerable[:: len(answerable) // options.count][: options.count], config)
+    rows = ask(answerable[:: len(answerable) // options.count][: options.count], config, Kept(options.save))
     print(table(rows))
     if options.show:
         for row in rows:
