@@ -1,5 +1,6 @@
-"""`python benchmarks/engines.py [--store DIR] [-n 10] [--save FILE]`: the same questions through the generator in this process, through the same model
-behind `transformers serve`, and extractively; a table of what differs, as Markdown.
+"""`python benchmarks/engines.py [--store DIR] [-n 10] [--save FILE]`: the same questions through several generators.
+
+In this process, by the same model behind `transformers serve`, and extractively: a table of what differs, as Markdown.
 
 The questions are the sample course's golden ones that have an answer, taken at even steps. Everything but the generator is the same: one
 search, one prompt, one check. Each engine is warmed with a question that does not count; nothing comes from the cache of answers.
