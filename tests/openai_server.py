@@ -50,16 +50,20 @@ class Exchange:
             self.send(f"data: {json.dumps({'choices': [], 'usage': usage})}\n\n")
         self.send("data: [DONE]\n\n")
 
+    def has_left(self, wait_s: float) -> bool:
+        """Whether the client goes within so many seconds."""
+        self._handler.connection.settimeout(wait_s)
+        try:
+            return not self._handler.connection.recv(1)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+
     def stall(self) -> None:
         """Keeps the connection, silently, until the client goes."""
-        self._handler.connection.settimeout(0.02)
         while not self.left.is_set():
-            try:
-                if not self._handler.connection.recv(1):
-                    self.left.set()
-            except TimeoutError:
-                continue
-            except OSError:
+            if self.has_left(0.02):
                 self.left.set()
 
 
