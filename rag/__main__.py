@@ -220,7 +220,10 @@ def _answer_lines(answered: Answer) -> Iterator[str]:
             f"\n    “{source.quote}”" if source.quote else ""
         )
     stages = ", ".join(f"{stage} {ms:.0f}" for stage, ms in answered.latency.stages.items() if ms >= 0.5)
-    yield f"\n{answered.mode.value}; confidence {answered.confidence:.2f}; {answered.latency.total:.0f} ms: {stages}"
+    for notice in answered.notices:
+        yield f"\nnote: {notice}"
+    cached = "from the cache; " if answered.cached else ""
+    yield f"\n{cached}{answered.mode.value}; confidence {answered.confidence:.2f}; {answered.latency.total:.0f} ms: {stages}"
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -239,7 +242,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     target = run_path(options.save, config.store) if options.save else None
     if target:
         require_free(target)
-    engine = Engine.from_config(config, _notify) if options.answers else None
+    # A cached answer would be a cached measurement.
+    engine = Engine.from_config(config.replace(cached_answers=0), _notify) if options.answers else None
     searcher = engine.searcher if engine else Searcher.from_config(config, _notify)
 
     def asked(golden: Golden) -> tuple[Interpreted, Scope]:

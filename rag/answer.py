@@ -1,22 +1,24 @@
 """The whole read flow: understand → retrieve → gate → prompt → generate → ground → Answer.
 
 `stream_answer` yields what a page can show at once and ends with the finished `Answer`. When the evidence is too weak it refuses; when no
-generator is at hand it answers with the evidence itself, and says so.
+generator is at hand, or too many are asking, it answers with the evidence itself, and says so.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 
+from rag.admission import TICK_S, Admission, Ticket
+from rag.answer_cache import AnswerCache
 from rag.config import Config
-from rag.errors import GeneratorUnavailable
+from rag.errors import GeneratorBusy, GeneratorUnavailable, OutOfTime
 from rag.evidence import Evidence, confidence, select_evidence, word_weights
 from rag.generate import load_chat_model, stream_chat
 from rag.ground import Grounding, ground, stable_prefix, without_markers
@@ -24,7 +26,7 @@ from rag.prompts import REFUSAL, STOP, build_messages
 from rag.retrieve import Searcher, check_question
 from rag.text import sentence_spans, sentences, words
 from rag.timing import Stopwatch
-from rag.types import Answer, Hit, Mode, Passage, Scope, Sentence, Source, Support, Turn
+from rag.types import Answer, Hit, Mode, Passage, Scope, Sentence, Source, Support, Turn, Waiting
 
 _LOG = logging.getLogger("lectern")
 
@@ -56,7 +58,14 @@ class Written:
     sources: tuple[Source, ...]
 
 
-Event = Found | Draft | Written | Answer
+Event = Waiting | Found | Draft | Written | Answer
+
+FAILED = "the generator could not answer; these are the materials' own words"
+BUSY = "many are asking now; these are the materials' own words"
+LATE = "the time for an answer was up; these are the materials' own words"
+CUT = "the time for an answer was up; it ends early"
+PASSING = frozenset({FAILED, BUSY, LATE, CUT})
+"""Notices of answers that would be better another time: those are never kept to be given again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,8 @@ class Engine:
     searcher: Searcher
     chat_model: BaseChatModel | None
     config: Config
+    admission: Admission = field(default_factory=Admission)
+    cache: AnswerCache = field(default_factory=AnswerCache)
 
     @classmethod
     def from_config(cls, config: Config, notify: Callable[[str], None] = _LOG.warning) -> Engine:
@@ -80,7 +91,14 @@ class Engine:
         except GeneratorUnavailable as e:
             chat_model = None
             notify(f"answers are extractive: {e}")
-        return cls(searcher, chat_model, config)
+        admission = Admission(config.generation_slots, config.waiting)
+        return cls(searcher, chat_model, config, admission, AnswerCache(config.cached_answers))
+
+    @property
+    def identity(self) -> Hashable:
+        """What, beside question, scope and history, an answer depends on."""
+        model = self.chat_model
+        return self.config, None if model is None else (model._llm_type, repr(model._identifying_params))
 
 
 def answer(question: str, scope: Scope, engine: Engine, history: Sequence[Turn] = ()) -> Answer:
@@ -90,16 +108,40 @@ def answer(question: str, scope: Scope, engine: Engine, history: Sequence[Turn] 
     return last
 
 
-def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence[Turn] = ()) -> Iterator[Event]:
+def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence[Turn] = (), asker: str = "") -> Generator[Event]:
     """Answers a question from the passages in a scope: events as they come, the `Answer` last. Closing the iterator ends the work.
+
+    Args:
+        asker: whose question it is: askers take turns at the generator.
 
     Raises:
         QuestionError: the question is empty or too long.
         UnknownCourse: the scope names no course of the store.
     """
     watch = Stopwatch()
+    question = check_question(question, engine.config.question_characters)
+    store = engine.searcher.store
+    with watch.stage("cache"):
+        revision = store.revision()
+        key = question, store.settle(scope), tuple(history), engine.identity
+        known = engine.cache.find(key, revision)
+    if known is not None:
+        yield replace(known, cached=True, latency=watch.latency())
+        return
+    with closing(_answer_afresh(question, scope, engine, history, asker, watch)) as events:
+        for event in events:
+            if isinstance(event, Answer) and PASSING.isdisjoint(event.notices) and _searched(engine.searcher, revision):
+                engine.cache.keep(key, revision, event, store)
+            yield event
+
+
+def _searched(searcher: Searcher, revision: int) -> bool:
+    """Whether searches see the vectors of this revision of the store: just after a change the older ones are used for a moment."""
+    return searcher.snapshots.current().generation.revision == revision
+
+
+def _answer_afresh(question: str, scope: Scope, engine: Engine, history: Sequence[Turn], asker: str, watch: Stopwatch) -> Generator[Event]:
     config = engine.config
-    question = check_question(question, config.question_characters)
     searcher = engine.searcher
     with watch.stage("understand"):
         asked = searcher.interpret(question, scope, history)
@@ -120,11 +162,15 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
         return
     if engine.chat_model is not None:
         try:
-            yield from _generate(draft, evidence, engine, history, watch)
+            yield from _generate_in_turn(draft, evidence, engine, history, watch, asker)
+        except OutOfTime:
+            draft.notices.append(CUT if draft.sentences else LATE)
+        except GeneratorBusy:
+            draft.notices.append(BUSY)
         except GeneratorUnavailable as e:
             # The reader is told what happened; addresses and paths are for the log.
             _LOG.warning("the generator could not answer: %s", e)
-            draft.notices.append("the generator could not answer; these are the materials' own words")
+            draft.notices.append(FAILED)
             draft.sentences.clear()
     with watch.stage("ground"):
         _add_evidence(draft, evidence)
@@ -191,8 +237,39 @@ def _refusal(draft: _Composition, hits: Sequence[Hit], watch: Stopwatch) -> Answ
     return draft.finished(watch, REFUSAL, abstained=True)
 
 
+def _generate_in_turn(
+    draft: _Composition, evidence: Sequence[Evidence], engine: Engine, history: Sequence[Turn], watch: Stopwatch, asker: str
+) -> Iterator[Event]:
+    """Waits for a slot of the generator, told where in line, then streams its answer.
+
+    Raises:
+        GeneratorBusy: the queue is full.
+        OutOfTime: the deadline came first.
+    """
+    deadline = engine.admission.clock() + engine.config.deadline_s
+    with engine.admission.ticket(asker) as ticket:
+        while (waiting := _wait(ticket, engine, deadline, watch)) is not None:
+            yield waiting
+        yield from _generate(draft, evidence, engine, history, watch, deadline)
+
+
+def _wait(ticket: Ticket, engine: Engine, deadline: float, watch: Stopwatch) -> Waiting | None:
+    with watch.stage("queue"):
+        left_s = deadline - engine.admission.clock()
+        if left_s <= 0:
+            raise OutOfTime(f"no slot of the generator was free within {engine.config.deadline_s:g} s")
+        return ticket.wait(min(TICK_S, left_s))
+
+
+def _in_time(chunks: Iterator[AIMessageChunk], engine: Engine, deadline: float) -> Iterator[AIMessageChunk]:
+    for chunk in chunks:
+        if engine.admission.clock() >= deadline:
+            raise OutOfTime(f"the answer was not finished within {engine.config.deadline_s:g} s")
+        yield chunk
+
+
 def _generate(
-    draft: _Composition, evidence: Sequence[Evidence], engine: Engine, history: Sequence[Turn], watch: Stopwatch
+    draft: _Composition, evidence: Sequence[Evidence], engine: Engine, history: Sequence[Turn], watch: Stopwatch, deadline: float
 ) -> Iterator[Event]:
     """Streams the generator's answer; sentences that are not supported well enough are left out."""
     assert engine.chat_model is not None
@@ -201,7 +278,7 @@ def _generate(
     draft.mode = Mode.GENERATED
     unfinished = ""
     with closing(stream_chat(engine.chat_model, messages, STOP, engine.config.decoding)) as chunks:
-        for chunk in _timed(chunks, watch):
+        for chunk in _in_time(_timed(chunks, watch), engine, deadline):
             _count_tokens(draft, chunk)
             with watch.stage("ground"):
                 complete, unfinished = _complete_sentences(unfinished + chunk.text)
@@ -225,15 +302,20 @@ def is_looping(text: str, length: int = 6) -> bool:
 
 
 def _timed(chunks: Iterator[AIMessageChunk], watch: Stopwatch) -> Iterator[AIMessageChunk]:
-    """The chunks, with the wait for the first booked as queue and prefill, for the others as decode."""
-    with watch.stage("prefill"):
-        chunk = next(chunks, None)
-        if chunk is not None:
-            watch.move("prefill", "queue", chunk.response_metadata.get("queue_s", 0.0))
-    while chunk is not None:
-        yield chunk
-        with watch.stage("decode"):
+    """The chunks, with the wait for the first text booked as queue and prefill, for the others as decode. Empty ones only show that the
+    generator is still at it.
+    """
+    stage = "prefill"
+    while True:
+        with watch.stage(stage):
             chunk = next(chunks, None)
+        if chunk is None:
+            return
+        if queue_s := chunk.response_metadata.get("queue_s", 0.0):
+            watch.move(stage, "queue", queue_s)
+        yield chunk
+        if chunk.text:
+            stage = "decode"
 
 
 def _complete_sentences(text: str) -> tuple[list[str], str]:

@@ -15,6 +15,7 @@ from rag.types import Decoding
 
 BUNDLED = "bundled"
 NONE = "none"
+LOCAL_SLOTS, REMOTE_SLOTS = 8, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +82,38 @@ class Config:
     seed: int = 0
     prompt_lookup_tokens: int = 10
     """Tokens guessed at once from the prompt; same greedy output, faster. 0 turns it off."""
-    slots: int = 8
-    """Answers generated at once by the engine in this process; on a server, it is the server that decides."""
     generator_cache_mb: int = 512
     """Memory for the keys and values of answers in work and of prompts read before (the prefix cache)."""
     prefix_cache: bool = True
     """Whether what a prompt shares with an earlier one is taken from memory instead of read again."""
     own_decoder: bool = True
     """Whether models of the Llama kind are computed by our own decoder, many answers at once; off: by transformers, one at a time."""
-    timeout_s: float = 60.0
-    """Longest wait for a generator's server."""
+    quantize: str = NONE
+    """`none`, `8bit` or `4bit`: the generator's weights packed by bitsandbytes, on a GPU."""
+    adapter: str = ""
+    """A folder with a LoRA adapter of the generator, as peft saves it."""
+
+    connect_timeout_s: float = 5.0
+    """Longest wait for a generator's server to take the connection,"""
+    timeout_s: float = 30.0
+    """for its first token,"""
+    token_timeout_s: float = 20.0
+    """and from one token to the next."""
+    server_retries: int = 2
+    """Further tries before the first token, where the failure may pass (nobody listens, 429, 502 to 504, a time-out)."""
+    breaker_failures: int = 3
+    """Failed answers in a row after which a server is left alone: answers are then extractive at once."""
+    breaker_open_s: float = 30.0
+    """For so long; then one question tries it."""
+
+    slots: int = 0
+    """Questions generated at once; 0 for what suits: 8 in this process, 16 with a server."""
+    waiting: int = 32
+    """Questions that wait for a slot; further ones are answered extractively at once."""
+    deadline_s: float = 60.0
+    """Longest time for generating an answer, waiting included. What is written and checked by then is the answer."""
+    cached_answers: int = 500
+    """Answers kept in memory to be given again to the same question; 0 for none."""
 
     context_tokens: int = 700
     """Word pieces of evidence in a prompt."""
@@ -125,14 +148,30 @@ class Config:
             ("sources", 1, 100),
             ("max_new_tokens", 1, 100_000),
             ("num_beams", 1, 16),
-            ("slots", 1, 1000),
             ("generator_cache_mb", 1, 1_000_000),
             ("repetition_penalty", 0.1, 10.0),
             ("top_k", 0, 1_000_000),
+            ("connect_timeout_s", 0.001, 3600.0),
+            ("timeout_s", 0.001, 3600.0),
+            ("token_timeout_s", 0.001, 3600.0),
+            ("server_retries", 0, 10),
+            ("breaker_failures", 1, 1000),
+            ("breaker_open_s", 0.0, 86_400.0),
+            ("slots", 0, 10_000),
+            ("waiting", 0, 100_000),
+            ("deadline_s", 0.001, 86_400.0),
+            ("cached_answers", 0, 1_000_000),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{name} is {value}; expected {low} to {high}")
+        if self.quantize not in (NONE, "8bit", "4bit"):
+            raise ConfigError(f"quantize is {self.quantize!r}; expected none, 8bit or 4bit")
+
+    @property
+    def generation_slots(self) -> int:
+        """Answers generated at once: more in this process make each of them slow, a server queues by itself."""
+        return self.slots or (REMOTE_SLOTS if self.base_url else LOCAL_SLOTS)
 
     @property
     def decoding(self) -> Decoding:

@@ -1,11 +1,15 @@
-"""Conversations kept in the catalogue: each question, its answer with sources and latency, there again after a reload."""
+"""Conversations kept in the catalogue: each question, its answer with sources and latency, there again after a reload.
+
+A prompt holds text of materials that the answer need not cite: it is kept with the revision of the store it was made at, and neither shown
+nor told any more once the materials have changed.
+"""
 
 from __future__ import annotations
 
 import json
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from rag.store import Store
@@ -13,6 +17,7 @@ from rag.types import Answer, Turn
 from rag.wire import answer_from_json, answer_to_json
 
 TITLE_CHARACTERS = 60
+PROMPT_REVISION = "prompt_revision"
 HIDDEN = "This answer quotes materials that are not visible at present."
 
 
@@ -61,11 +66,15 @@ def messages(store: Store, conversation_id: str) -> list[Message]:
     conversation = find(store, conversation_id)
     hidden = store.hidden_sources(conversation.course) if conversation else set()
     rows = store.db.query("SELECT role, content, answer FROM messages WHERE conversation_id = ? ORDER BY id", [conversation_id])
-    return [_message(row["role"], row["content"], row["answer"], hidden) for row in rows]
+    revision = store.revision()
+    return [_message(row["role"], row["content"], row["answer"], hidden, revision) for row in rows]
 
 
-def _message(role: str, content: str, answer: str | None, hidden: Collection[str]) -> Message:
-    answered = answer_from_json(json.loads(answer)) if answer else None
+def _message(role: str, content: str, answer: str | None, hidden: Collection[str], revision: int) -> Message:
+    value = json.loads(answer) if answer else None
+    answered = answer_from_json(value) if value else None
+    if value and answered and value.get(PROMPT_REVISION) != revision:
+        answered = replace(answered, prompt=())
     if answered is not None and any(source.passage.source in hidden for source in answered.sources):
         return Message(role, HIDDEN)
     return Message(role, content, answered)
@@ -76,10 +85,18 @@ def turns(store: Store, conversation_id: str) -> list[Turn]:
     return [Turn(message.role, message.content) for message in messages(store, conversation_id)]
 
 
-def add_exchange(store: Store, conversation_id: str, answer: Answer) -> None:
-    """Keeps a question and its finished answer, both or neither."""
+def add_exchange(store: Store, conversation_id: str, answer: Answer, revision: int | None = None) -> None:
+    """Keeps a question and its finished answer, both or neither.
+
+    Args:
+        revision: of the store before the question was searched for; the prompt is kept only if it still is that.
+    """
     with store.transaction() as db:
-        for role, content, value in (("user", answer.question, None), ("assistant", answer.text, json.dumps(answer_to_json(answer)))):
+        if revision == store.revision():
+            kept = answer_to_json(answer) | {PROMPT_REVISION: revision}
+        else:
+            kept = answer_to_json(replace(answer, prompt=()))
+        for role, content, value in (("user", answer.question, None), ("assistant", answer.text, json.dumps(kept))):
             db.execute(
                 "INSERT INTO messages (conversation_id, role, content, answer, created_at) VALUES (?, ?, ?, ?, ?)",
                 [conversation_id, role, content, value, _now()],

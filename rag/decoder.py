@@ -10,7 +10,7 @@ starts no threads, takes no locks and chooses no tokens.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,8 +155,13 @@ class _Span:
 class LlamaDecoder:
     """The decoder of a model folder, loaded. `read` may not run twice at a time on the same sequence."""
 
-    def __init__(self, recipe: DecoderRecipe, dtype: torch.dtype, device: str = "cpu") -> None:
+    def __init__(
+        self, recipe: DecoderRecipe, dtype: torch.dtype, device: str = "cpu", weights: Mapping[str, torch.Tensor] | None = None
+    ) -> None:
         """
+        Args:
+            weights: by transformers' names; None for those of the folder.
+
         Raises:
             ModelError: the weights cannot be read, or one is missing.
         """
@@ -167,7 +172,7 @@ class LlamaDecoder:
         self._is_packed = device == "cpu" and torch.backends.mkldnn.is_available()
         try:
             with ExitStack() as files:
-                weight = _weights(recipe.folder, files)
+                weight = _weights(recipe.folder, files) if weights is None else weights.__getitem__
                 self._load(lambda name: weight(f"{name}.weight").to(device, dtype))
         except (OSError, SafetensorError) as e:
             raise ModelError(f"the weights in {recipe.folder} cannot be read: {e}") from e

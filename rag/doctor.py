@@ -20,9 +20,10 @@ from rag.models import (
     choose_device,
     choose_dtype,
     converted_generator_path,
-    find_generator,
+    find_adapted_generator,
     verify_carried,
 )
+from rag.remote import RemoteChatModel, host_of
 from rag.snapshots import load_snapshot
 from rag.store import Store
 from rag.vectors import load_faiss
@@ -89,14 +90,16 @@ def _embedder(config: Config) -> tuple[bool | None, str]:
 
 def _generator(config: Config) -> tuple[bool | None, str]:
     if config.base_url:
-        return None, f"{config.generator} at {config.base_url}: questions and passages are sent there"
+        there = RemoteChatModel(config).models()
+        is_there = "" if config.generator in there or not there else f", which does not list it but {', '.join(there[:5])}"
+        return None, f"{config.generator} at {host_of(config.base_url)}{is_there}: questions and passages are sent there"
     if config.generator == NONE:
         return None, "none: answers quote the materials"
     if config.generator == BUNDLED:
         verify_carried(BUNDLED_GENERATOR)
-        if not converted_generator_path().exists():
+        if not converted_generator_path().exists() and not config.adapter:
             return None, f"{BUNDLED_GENERATOR.id}, found; converted at first use (15 seconds, once)"
-    files = find_generator(config.generator, config.allow_downloads)
+    files = find_adapted_generator(config)
     return True, f"{files.id} (revision {files.revision})"
 
 

@@ -4,6 +4,8 @@ LecternError
 ├── ConfigError            an unknown key, a value out of range
 ├── ModelError             a model file is missing, damaged, or not of the kind needed
 │   └── GeneratorUnavailable   no generator can be had; answers can still be extractive
+│       ├── GeneratorBusy      as many questions wait for it as may
+│       └── OutOfTime          the time for one answer is used up
 ├── StoreError             the catalogue or the snapshot cannot be used
 │   ├── StoreMissing       there is no store at that path
 │   ├── StoreMismatch      it was made with another embedder or by a newer version
@@ -30,6 +32,14 @@ class ModelError(LecternError):
 
 
 class GeneratorUnavailable(ModelError):
+    pass
+
+
+class GeneratorBusy(GeneratorUnavailable):
+    pass
+
+
+class OutOfTime(GeneratorUnavailable):
     pass
 
 

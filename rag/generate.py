@@ -7,9 +7,7 @@ each token.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import os
 import re
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -26,10 +24,11 @@ from pydantic import ConfigDict, PrivateAttr
 from rag.batching import BatchingEngine, end_tokens
 from rag.config import NONE, Config
 from rag.decoder import LlamaDecoder, read_decoder_recipe
-from rag.errors import GeneratorUnavailable, ModelError
+from rag.errors import ConfigError, GeneratorUnavailable, ModelError
 from rag.generation import Generation, TokenEngine
-from rag.models import ModelFiles, choose_device, choose_dtype, find_generator, load_generator, load_tokenizer
+from rag.models import ModelFiles, choose_device, choose_dtype, find_adapted_generator, load_generator, load_tokenizer
 from rag.plain_engine import PlainEngine
+from rag.remote import RemoteChatModel
 from rag.types import Decoding
 
 _LOG = logging.getLogger("lectern")
@@ -41,26 +40,15 @@ def load_chat_model(config: Config) -> BaseChatModel | None:
 
     Raises:
         GeneratorUnavailable: its files are missing or do not load.
+        ConfigError: it cannot be had as the config says.
     """
     if config.base_url:
-        return _remote_model(config)
+        if config.adapter or config.quantize != NONE:
+            raise ConfigError("adapter and quantize are for a generator in this process, but base_url names a server; set them there")
+        return RemoteChatModel(config)
     if config.generator == NONE:
         return None
-    return TransformersChatModel(files=find_generator(config.generator, config.allow_downloads), config=config)
-
-
-def _remote_model(config: Config) -> BaseChatModel:
-    from langchain.chat_models import init_chat_model
-
-    return init_chat_model(
-        config.generator,
-        model_provider="openai",
-        base_url=config.base_url,
-        api_key=os.environ.get(config.api_key_variable, "none"),
-        timeout=config.timeout_s,
-        max_retries=1,
-        stream_usage=True,
-    )
+    return TransformersChatModel(files=find_adapted_generator(config), config=config)
 
 
 def stream_chat(model: BaseChatModel, messages: list[BaseMessage], stop: list[str], decoding: Decoding) -> Generator[AIMessageChunk]:
@@ -70,29 +58,7 @@ def stream_chat(model: BaseChatModel, messages: list[BaseMessage], stop: list[st
         GeneratorUnavailable: the model failed, or its server cannot be reached or refused.
     """
     # LangChain types the stream as an iterator; it is a generator, and only that can be closed.
-    if isinstance(model, TransformersChatModel):
-        yield from cast("Generator[AIMessageChunk]", model.stream(messages, stop=stop, decoding=decoding))
-        return
-    from openai import OpenAIError
-
-    try:
-        yield from cast("Generator[AIMessageChunk]", model.stream(messages, stop=stop, **_as_request(decoding)))
-    except OpenAIError as e:
-        raise GeneratorUnavailable(f"the server of the generator did not answer ({type(e).__name__}): {e}") from e
-
-
-def _as_request(decoding: Decoding) -> dict[str, Any]:
-    """The settings as an OpenAI-compatible server takes them."""
-    ours = {name: getattr(decoding, name) for name in ("top_k", "repetition_penalty", "num_beams")}
-    defaults = {field.name: field.default for field in dataclasses.fields(Decoding)}
-    # Not part of the OpenAI API; vLLM and llama.cpp take some of them. Sent only when they are asked for, as strict servers refuse them.
-    extra = {name: value for name, value in ours.items() if value != defaults[name]}
-    return {
-        "temperature": decoding.temperature,
-        "top_p": decoding.top_p,
-        "max_tokens": decoding.max_new_tokens,
-        "seed": decoding.seed,
-    } | ({"extra_body": extra} if extra else {})
+    yield from cast("Generator[AIMessageChunk]", model.stream(messages, stop=stop, decoding=decoding))
 
 
 class TransformersChatModel(BaseChatModel):
@@ -179,21 +145,29 @@ def open_engine(files: ModelFiles, config: Config) -> tuple[TokenEngine, Any]:
     Raises:
         GeneratorUnavailable: the files do not load.
     """
-    device = choose_device(config.device)
-    if config.own_decoder:
+    if config.own_decoder and config.quantize == NONE:
         try:
-            decoder = LlamaDecoder(read_decoder_recipe(files.path), choose_dtype(config.dtype, device), device)
+            decoder = _load_decoder(files, config)
         except ModelError as e:
             _LOG.warning("the generator runs through transformers, which is slower and serves one at a time: %s", e)
         else:
             tokenizer = load_tokenizer(files)
             ends = end_tokens(files.path, tokenizer)
-            engine = BatchingEngine(
-                decoder, ends, config.slots, config.prompt_lookup_tokens, config.generator_cache_mb, config.prefix_cache
-            )
-            return engine, tokenizer
+            slots, guesses, memory_mb = config.generation_slots, config.prompt_lookup_tokens, config.generator_cache_mb
+            return BatchingEngine(decoder, ends, slots, guesses, memory_mb, config.prefix_cache), tokenizer
     model, tokenizer = load_generator(files, config)
     return PlainEngine(model, tokenizer, config.prompt_lookup_tokens), tokenizer
+
+
+def _load_decoder(files: ModelFiles, config: Config) -> LlamaDecoder:
+    """
+    Raises:
+        ModelError: our decoder does not compute this model, or its files do not load.
+    """
+    device = choose_device(config.device)
+    recipe = read_decoder_recipe(files.path)
+    weights = load_generator(files, config)[0].state_dict() if files.adapter else None  # an adapter is merged by peft
+    return LlamaDecoder(recipe, choose_dtype(config.dtype, device), device, weights)
 
 
 class _Count:

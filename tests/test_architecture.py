@@ -61,16 +61,20 @@ ALLOWED = {
     "decoder": {"errors"},
     "batching": {"decoder", "errors", "generation", "lane", "types"},
     "plain_engine": {"errors", "generation", "lane", "types"},
-    "generate": {"batching", "config", "decoder", "errors", "generation", "models", "plain_engine", "types"},
+    "breaker": {"errors"},
+    "remote": {"breaker", "config", "errors", "types"},
+    "admission": {"errors", "types"},
+    "answer_cache": {"errors", "store", "types"},
+    "generate": {"batching", "config", "decoder", "errors", "generation", "models", "plain_engine", "remote", "types"},
     "answer": {
-        "config", "errors", "evidence", "generate", "ground", "prompts", "retrieve", "text", "timing", "types",
+        "admission", "answer_cache", "config", "errors", "evidence", "generate", "ground", "prompts", "retrieve", "text", "timing", "types",
     },
     "golden": {"errors", "types"},
     "judge": {"golden", "types"},
     "evaluate": {"golden", "judge", "types"},
     "runs": {"config", "errors", "evaluate", "files", "golden", "records", "types"},
     "misses": {"evaluate", "golden", "interpret", "judge", "retrieve", "timing", "types", "wire"},
-    "doctor": {"backup", "config", "database", "embed", "errors", "models", "snapshots", "store", "vectors"},
+    "doctor": {"backup", "config", "database", "embed", "errors", "models", "remote", "snapshots", "store", "vectors"},
 }  # fmt: skip
 INGEST_MAY_USE = {
     "types", "errors", "command_line", "config", "models", "records", "store", "snapshots", "embed", "text", "timing", "pages", "moments",

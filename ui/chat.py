@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from typing import cast
 from urllib.parse import urlsplit
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from rag import conversations
-from rag.answer import Draft, Engine, Event, Found, Written, stream_answer
+from rag.answer import Draft, Engine, Found, Written, stream_answer
 from rag.config import BUNDLED, Config
 from rag.conversations import Conversation, Message
 from rag.errors import LecternError
 from rag.records import Course
 from rag.store import Store
-from rag.types import Answer, Mode, Scope, Sentence, Source, Turn
+from rag.types import Answer, Mode, Scope, Sentence, Source, Turn, Waiting
 from ui import errors, latency, render, sources, state
 
 EXAMPLES = 3
@@ -210,6 +209,8 @@ def _show_foundation(answer: Answer, key: str) -> None:
     """What stands under an answer: its kind, notices, sources and how long it took."""
     if answer.mode is Mode.EXTRACTIVE and not answer.abstained:
         st.caption("Quoted from the materials")
+    if answer.cached:
+        st.caption("From the cache: an earlier answer to the same question")
     for notice in answer.notices:
         st.caption(render.label(notice, 300))
     if answer.sources:
@@ -224,6 +225,7 @@ def _answer(question: str, course: Course, engine: Engine, store: Store, convers
     with _bubble("user"):
         st.markdown(render.rich(question))
     history = conversations.turns(store, conversation.id) if conversation else []
+    revision = engine.searcher.store.revision()
     with _bubble("assistant"):
         try:
             answer = _stream(question, Scope(course.name), engine, history)
@@ -231,7 +233,7 @@ def _answer(question: str, course: Course, engine: Engine, store: Store, convers
             engine.searcher.store.close()
     if conversation is None or conversations.find(store, conversation.id) is None:  # deleted in another tab meanwhile
         conversation = conversations.start(store, course.name, question)
-    conversations.add_exchange(store, conversation.id, answer)
+    conversations.add_exchange(store, conversation.id, answer, revision)
     state.go_to_conversation(course.name, conversation.id)
     st.rerun()
 
@@ -241,10 +243,11 @@ def _stream(question: str, scope: Scope, engine: Engine, history: Sequence[Turn]
     text, status = st.empty(), st.empty()
     status.caption("Searching the materials…")
     written: tuple[Sentence, ...] = ()
-    events = stream_answer(question, scope, engine, history)
-    with closing(cast("Generator[Event]", events)):
+    with closing(stream_answer(question, scope, engine, history, state.asker())) as events:
         for event in events:
             match event:
+                case Waiting():
+                    status.caption(in_line(event))
                 case Found(hits):
                     read = [hit.passage.source for hit in hits[: engine.config.sources]]
                     status.caption(reading(read))
@@ -257,6 +260,14 @@ def _stream(question: str, scope: Scope, engine: Engine, history: Sequence[Turn]
                     status.empty()
                     return event
     raise AssertionError("the stream ended without an answer")
+
+
+def in_line(waiting: Waiting) -> str:
+    """`Waiting for a turn: 3rd in line, about 6 s`."""
+    n = waiting.position
+    ending = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    expected = "" if waiting.expected_s is None else f", about {max(1, round(waiting.expected_s))} s"
+    return f"Waiting for a turn: {n}{ending} in line{expected}"
 
 
 def reading(read: Sequence[str]) -> str:

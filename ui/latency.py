@@ -9,6 +9,7 @@ import streamlit as st
 from rag.types import Latency
 
 STAGES: dict[str, tuple[str, str]] = {
+    "cache": ("Look for an earlier answer", "#d9d9d9"),
     "understand": ("Understand the question", "#8c6bb1"),
     "embed": ("Embed the question", "#2b6cb0"),
     "dense": ("Search by meaning", "#4a9fd8"),
@@ -24,7 +25,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "other": ("Other", "#8a94a3"),
 }
 """Stage → its name in words and its colour, in the order in which the stages run."""
-UNTIL_FIRST_TOKEN = ("understand", "embed", "dense", "lexical", "fuse", "rerank", "evidence", "prompt", "queue", "prefill")
+UNTIL_FIRST_TOKEN = ("cache", "understand", "embed", "dense", "lexical", "fuse", "rerank", "evidence", "prompt", "queue", "prefill")
 CHART_PIXELS = 112
 """Bar, axis and legend together."""
 SHORTEST_IN_BAR = 0.005

@@ -5,6 +5,8 @@ The URL says where a visitor is (`course`, `conversation`, `source`), so that a 
 
 from __future__ import annotations
 
+import uuid
+
 import streamlit as st
 
 from rag.answer import Engine
@@ -15,6 +17,7 @@ COURSE = "course"
 CONVERSATION = "conversation"
 SOURCE = "source"
 _WAITING = "waiting_question"
+_ASKER = "asker"
 
 
 @st.cache_resource(show_spinner=False)
@@ -57,3 +60,8 @@ def wait_for_answer(question: str) -> None:
 
 def take_waiting_question() -> str | None:
     return st.session_state.pop(_WAITING, None)
+
+
+def asker() -> str:
+    """Names this visitor's session, and nothing about the visitor: sessions take turns at the generator."""
+    return st.session_state.setdefault(_ASKER, uuid.uuid4().hex)

@@ -1,6 +1,10 @@
+from dataclasses import replace
+from pathlib import Path
+
+from ingest.pipeline import ingest_course
 from rag import conversations
 from rag.answer import Engine, answer
-from rag.types import Scope, Turn
+from rag.types import Answer, Scope, Turn
 from rag.wire import answer_from_json, answer_to_json
 
 
@@ -16,6 +20,45 @@ def test_an_exchange_comes_back_whole(engine: Engine) -> None:
     assert reply.answer.sentences == answered.sentences
     assert reply.answer.latency.total == round(answered.latency.total, 3)
     assert conversations.turns(store, conversation.id) == [Turn("user", answered.question), Turn("assistant", answered.text)]
+
+
+def with_prompt(answered: Answer) -> Answer:
+    """The answer as a generator's, whose prompt held more than it cites."""
+    return replace(answered, prompt=(Turn("system", "Be short."), Turn("user", "Excerpts: Zanzibar. Late days?")))
+
+
+def test_a_prompt_is_there_until_the_materials_change(engine: Engine, course_folder: Path) -> None:
+    searcher, store = engine.searcher, engine.searcher.store
+    answered = with_prompt(answer("How much does the midterm count?", Scope("optics"), engine))
+    conversation = conversations.start(store, "optics", "One?")
+    conversations.add_exchange(store, conversation.id, answered, store.revision())
+    reply = conversations.messages(store, conversation.id)[1].answer
+    assert reply is not None
+    assert reply.prompt == answered.prompt
+    (course_folder / "more.md").write_text("# More\n\nSomething else.\n")
+    ingest_course(course_folder, store, searcher.embedder, engine.config)
+    reply = conversations.messages(store, conversation.id)[1].answer
+    assert reply == replace(answered, prompt=(), latency=reply.latency if reply else answered.latency)
+
+
+def test_a_prompt_of_a_removed_document_leaves_the_store(engine: Engine, course_folder: Path) -> None:
+    searcher, store = engine.searcher, engine.searcher.store
+    answered = with_prompt(answer("How much does the midterm count?", Scope("optics"), engine))
+    conversation = conversations.start(store, "optics", "One?")
+    conversations.add_exchange(store, conversation.id, answered, store.revision())
+    (course_folder / "notes" / "week02-lenses.md").unlink()  # not cited, and perhaps in the prompt
+    ingest_course(course_folder, store, searcher.embedder, engine.config)
+    assert b"Zanzibar" not in b"".join(path.read_bytes() for path in store.directory.iterdir())
+    assert conversations.messages(store, conversation.id)[1].content == answered.text
+
+
+def test_a_prompt_made_before_a_change_is_not_kept_after_it(engine: Engine) -> None:
+    store = engine.searcher.store
+    answered = with_prompt(answer("How much does the midterm count?", Scope("optics"), engine))
+    conversation = conversations.start(store, "optics", "One?")
+    for revision in (store.revision() - 1, None):
+        conversations.add_exchange(store, conversation.id, answered, revision)
+    assert [message.answer.prompt for message in conversations.messages(store, conversation.id) if message.answer] == [(), ()]
 
 
 def test_conversations_are_listed_newest_first_found_and_deleted(engine: Engine) -> None:
@@ -48,3 +91,14 @@ def test_the_json_form_of_an_answer_is_stable(engine: Engine) -> None:
     assert value["mode"] == "extractive"
     assert value["sentences"][0]["support"] == "supported"
     assert answer_to_json(answer_from_json(value)) == value
+    assert (value["cached"], value["prompt"]) == (False, [])
+
+
+def test_the_json_form_keeps_prompt_and_cached_and_answers_from_before_them_are_read(engine: Engine) -> None:
+    answered = replace(with_prompt(answer("How much does the midterm count?", Scope("optics"), engine)), cached=True)
+    value = answer_to_json(answered)
+    assert value["prompt"][0] == {"role": "system", "content": "Be short."}
+    assert answer_to_json(answer_from_json(value)) == value
+    old = {key: kept for key, kept in value.items() if key not in ("cached", "prompt")}
+    read = answer_from_json(old)
+    assert (read.cached, read.prompt) == (False, ())

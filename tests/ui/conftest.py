@@ -12,7 +12,9 @@ from langchain_core.language_models import BaseChatModel, GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
 from ingest.pipeline import ingest_course
+from rag.admission import Admission
 from rag.answer import Engine
+from rag.answer_cache import AnswerCache
 from rag.config import Config
 from rag.retrieve import Searcher
 from rag.store import Store
@@ -85,20 +87,23 @@ def store(filled_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def use_chat_model(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def use_chat_model(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Engine]:
     """Makes the page answer with these texts, one a question; with none, extractively.
 
     The floor decides whether it refuses: these tests are about the page, and the calibration of the gate may change.
     """
 
-    def use(*texts: str, confidence_floor: float = 0.0) -> None:
+    def use(*texts: str, confidence_floor: float = 0.0, cached_answers: int = 0, admission: Admission | None = None) -> Engine:
         model: BaseChatModel | None = GenericFakeChatModel(messages=iter([AIMessage(text) for text in texts])) if texts else None
-        monkeypatch.setattr(
-            Engine,
-            "from_config",
-            lambda config: Engine(
-                Searcher(Store.open(config.store), HashingEmbedder(), config), model, config.replace(confidence_floor=confidence_floor)
-            ),
+        config = Config.load()
+        engine = Engine(
+            Searcher(Store.open(config.store), HashingEmbedder(), config),
+            model,
+            config.replace(confidence_floor=confidence_floor),
+            admission or Admission(),
+            AnswerCache(cached_answers),
         )
+        monkeypatch.setattr(Engine, "from_config", lambda config: engine)
+        return engine
 
     return use

@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from rag import conversations
+from rag.admission import Admission
 from rag.store import Store
 from rag.types import Mode
 from ui import state
@@ -240,3 +241,20 @@ def test_the_bundled_models_answer_on_the_page(tmp_path, monkeypatch, course_fol
     assert_calm(page)
     assert "five" in page.chat_message[1].markdown[0].value
     assert r":primary[\[1\]]" in page.chat_message[1].markdown[0].value
+
+
+def test_a_repeated_question_says_that_its_answer_comes_from_the_cache(store, use_chat_model):
+    use_chat_model(cached_answers=10)
+    assert "From the cache" not in words(ask(visit()))
+    page = ask(visit())
+    assert_calm(page)
+    assert words(page).count("From the cache") == 1
+
+
+def test_when_many_ask_the_page_says_so_and_quotes_the_materials(store, use_chat_model):
+    engine = use_chat_model("never said", admission=Admission(slots=1, waiting=0))
+    with engine.admission.ticket("another"):
+        page = ask(visit())
+    assert_calm(page)
+    assert "many are asking now" in words(page)
+    assert "Quoted from the materials" in words(page)
