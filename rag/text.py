@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 import unicodedata
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import snowballstemmer
 
@@ -80,9 +81,14 @@ def content_stems(text: str) -> frozenset[str]:
     return frozenset(stem(word) for word in content_words(text))
 
 
-@cache
+_OF_THREAD = threading.local()
+
+
 def _stemmer(language: str) -> snowballstemmer.stemmer:
-    return snowballstemmer.stemmer(_STEMMERS[language])
+    """This thread's stemmer. It holds the word it works on: two threads that share one get stems of mixed words, or an IndexError."""
+    if not hasattr(_OF_THREAD, language):
+        setattr(_OF_THREAD, language, snowballstemmer.stemmer(_STEMMERS[language]))
+    return getattr(_OF_THREAD, language)
 
 
 def sentence_spans(text: str) -> Iterator[tuple[int, int]]:

@@ -1,3 +1,6 @@
+import sys
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,3 +47,24 @@ def test_content_words_are_all_words_when_there_are_only_stop_words() -> None:
 
 def test_stem_joins_the_forms_of_a_word() -> None:
     assert stem("batching") == stem("batches") == stem("batch")
+
+
+def test_threads_that_stem_at_once_do_not_mix_their_words() -> None:
+    made_up = [f"{word}{letter}" for word in ("generalization", "relational", "hopping", "electricities") for letter in "abcdefghijklmnop"]
+    expected = {word: stem.__wrapped__(word) for word in made_up}
+    wrong: list[str] = []
+
+    def go() -> None:
+        wrong.extend(word for _ in range(20) for word in made_up if stem.__wrapped__(word) != expected[word])
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=go) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert wrong == []
