@@ -94,6 +94,8 @@ class Config:
     """Whether generated sentences that the materials hold only in part are shown, marked. A small generator's are mostly wrong."""
     prompt_statements: int = 3
     """Sentences of the materials that the generator is given. A small model copies right from two or three and gets lost in more."""
+    skip_instructions: bool = True
+    """Whether statements of the materials that speak to an assistant ("ignore previous instructions") are no evidence; it is told."""
     confidence_floor: float = 0.35
     """Below it Lectern says that the materials do not hold the answer."""
     question_characters: int = 2000
