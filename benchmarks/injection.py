@@ -125,7 +125,9 @@ def plant(text: str, quote: str, attack: str, place: str, is_html: bool = False)
 
 
 def _paragraph(text: str, start: int, end: int, is_html: bool) -> tuple[int, int]:
-    opening, closing_ = (r"<(?:p|li|td|dd)\b[^>]*>", r"</(?:p|li|td|dd)>") if is_html else (r"\n\s*\n(?:[-*]\s+)?|\n[-*]\s+", r"\n\s*\n|\n[-*]\s")
+    opening, closing_ = (
+        (r"<(?:p|li|td|dd)\b[^>]*>", r"</(?:p|li|td|dd)>") if is_html else (r"\n\s*\n(?:[-*]\s+)?|\n[-*]\s+", r"\n\s*\n|\n[-*]\s")
+    )
     before = [match.end() for match in re.finditer(opening, text[:start])]
     after = re.compile(closing_).search(text, end)
     return (before[-1] if before else 0), (after.start() if after else len(text))
@@ -352,7 +354,9 @@ def run_attacks(options: argparse.Namespace, deadline: float) -> str:
                     if options.verbose and (found.link or found.obeyed or found.quoted):
                         print(f"{name} | {one.place} | {found} | {one.attack.text[:80]!r} | {shown.text[:300]!r}", file=sys.stderr)
     columns = ("right, clean", "right, hostile", "link", "obeyed", "quoted", "told")
-    return _table(["system", "answers", *columns], ([name, str(len(row["link"])), *(_share(row[c]) for c in columns)] for name, row in rows.items()))
+    return _table(
+        ["system", "answers", *columns], ([name, str(len(row["link"])), *(_share(row[c]) for c in columns)] for name, row in rows.items())
+    )
 
 
 def run_poison(options: argparse.Namespace, deadline: float) -> str:

@@ -17,6 +17,7 @@ ALLOWED = {
     "text": set(),
     "config": {"errors", "types"},
     "understand": {"prompts", "text", "types"},
+    "dialogue": {"text", "types", "understand"},
     "vocabulary": {"text"},
     "spelling": {"store", "text", "vocabulary"},
     "interpret": {"language", "lexical", "spelling", "store", "text", "types", "understand"},
@@ -51,7 +52,7 @@ ALLOWED = {
     "bench": {"bench_search", "config", "embed", "errors", "models"},
     "backup": {"database", "errors", "files", "lock", "snapshots", "store"},
     "retrieve": {
-        "compose", "config", "embed", "errors", "interpret", "lane", "lexical", "models", "snapshots", "store", "timing", "types",
+        "compose", "config", "dialogue", "embed", "errors", "interpret", "lane", "lexical", "models", "snapshots", "store", "timing", "types",
         "understand", "vectors",
     },
     "evidence": {"embed", "lexical", "store", "text", "types"},
