@@ -34,7 +34,8 @@ _PLEASANTRY = (
 )
 _NEW_TOPIC = re.compile(
     rf"""^(?:{_PLEASANTRY})*(?:now|and|so|but)?[\s,]*
-    (?:(?:(?:i\ have\ )?an?\ )?(?:completely\ |totally\ )?(?:different|another|new|next|unrelated|separate)\ (?:question|topic|thing|subject)
+    (?:(?:(?:i\ have\ )?an?\ )?(?:completely\ |totally\ )?(?:different|another|new|next|unrelated|separate)
+        \ (?:question|topic|thing|subject)
       |by\ the\ way|btw|(?:now\ )?(?:to\ )?something\ (?:completely\ )?(?:else|different)|unrelated(?:ly)?(?:\ to\ (?:this|that))?
       |on\ (?:a|an)(?:other)?\ (?:different\ |unrelated\ )?(?:note|topic|subject)
       |(?:chang|switch)ing\ (?:the\ )?(?:topics?|subjects?)
@@ -190,8 +191,8 @@ def _by_kind(before: str, new: str) -> str | None:
 
 def _by_code_word(before: str, new: str) -> str | None:
     """`fp16` in the place of `bf16`."""
-    again, count = _CODE_WORD.subn(new, before, count=1)
-    return again if count and _CODE_WORD.fullmatch(new) else None
+    again, count = _CODE_WORD.subn(new, before, count=1) if _CODE_WORD.fullmatch(new) else (before, 0)
+    return again if count else None
 
 
 def _by_name(before: str, new: str) -> str | None:

@@ -52,8 +52,8 @@ ALLOWED = {
     "bench": {"bench_search", "config", "embed", "errors", "models"},
     "backup": {"database", "errors", "files", "lock", "snapshots", "store"},
     "retrieve": {
-        "compose", "config", "dialogue", "embed", "errors", "interpret", "lane", "lexical", "models", "snapshots", "store", "timing", "types",
-        "understand", "vectors",
+        "compose", "config", "dialogue", "embed", "errors", "interpret", "lane", "lexical", "models", "snapshots", "store", "timing",
+        "types", "understand", "vectors",
     },
     "evidence": {"embed", "lexical", "store", "text", "types"},
     "ground": {"evidence", "text", "types"},
