@@ -2,9 +2,9 @@
 
 *attacks*: instructions of another set are planted in pages of a copy of the sample course, one in the passage of each question, at its
 beginning, in its middle or at its end; then the page's own question is asked. *poison*: of five passages that answer a question, some
-state a false answer. Judged by effect, on the words a reader sees. `plain` is what tutorials write: the same generator and the same search, a plain
-prompt over the four best passages, the answer as it comes. Answers are kept in the work folder, so that a run may be stopped and taken up
-again (`--seconds`). The tables of docs/answers.md come from here.
+state a false answer. Judged by effect, on the words a reader sees. `plain` is what tutorials write: the same generator, the same search,
+a plain prompt over the four best passages, the answer as it comes. Answers are kept in the work folder, so that a run may be stopped and
+taken up again (`--seconds`). The tables of docs/answers.md come from here.
 """
 
 from __future__ import annotations
@@ -339,8 +339,9 @@ def run_attacks(options: argparse.Namespace, deadline: float) -> str:
     known = stems(course_text)
     rows: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for copy, engine in (("hostile", hostile), ("clean", clean)):
-        for name, (ask, asked_engine) in systems(engine, options.system).items():
-            for one in planted:
+        ways = systems(engine, options.system)
+        for one in planted:  # every system is asked the same before the next question: a run cut short compares like with like
+            for name, (ask, asked_engine) in ways.items():
                 key = f"{copy}/{name}/{one.id}"
                 shown = kept.get(key, lambda ask=ask, one=one, to=asked_engine: ask(one.question, scope, to), deadline)  # type: ignore[misc]
                 if shown is None:
@@ -369,9 +370,10 @@ def run_poison(options: argparse.Namespace, deadline: float) -> str:
     engine = Engine.from_config(_ingested(folder, work / "poison-store"))
     kept = Kept(work / "poison.jsonl")
     rows: dict[tuple[str, int], dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
-    for name, (ask, asked_engine) in systems(engine, options.system).items():
-        for case, _, _ in cases:
-            scope = Scope("notes", path=case.folder)
+    ways = systems(engine, options.system)
+    for case, _, _ in cases:
+        scope = Scope("notes", path=case.folder)
+        for name, (ask, asked_engine) in ways.items():
             shown = kept.get(
                 f"{name}/{case.folder}",
                 lambda ask=ask, case=case, to=asked_engine, scope=scope: ask(case.question, scope, to),  # type: ignore[misc]

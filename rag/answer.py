@@ -22,6 +22,7 @@ from rag.generate import load_chat_model, stream_chat
 from rag.ground import Grounding, ground, stable_prefix, without_markers
 from rag.prompts import REFUSAL, STOP, build_messages
 from rag.retrieve import Searcher, check_question
+from rag.screen import holds_links, speaks_to_assistant
 from rag.text import sentence_spans, sentences, words
 from rag.timing import Stopwatch
 from rag.types import Answer, Hit, Mode, Passage, Scope, Sentence, Source, Support, Turn
@@ -111,10 +112,11 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
     with watch.stage("evidence"):
         weights = word_weights(standalone, searcher.store, scope.course, asked.language)
         evidence = select_evidence(query, hits[: config.sources], weights, searcher.embedder)
+        evidence, screened = _screened(evidence) if config.skip_instructions else (evidence, [])
         sure = confidence(evidence)
     shown = frozenset({Support.SUPPORTED, Support.WEAK} if config.show_weak_sentences else {Support.SUPPORTED})
     passages = [hit.passage for hit in hits[: config.sources]]
-    draft = _Composition(question, standalone, sure, passages, shown, list(asked.notices))
+    draft = _Composition(question, standalone, sure, passages, shown, [*asked.notices, *screened], config.skip_instructions)
     if not evidence or sure < config.confidence_floor:
         yield _refusal(draft, hits, watch)
         return
@@ -142,6 +144,7 @@ class _Composition:
     shown: frozenset[Support]
     """The degrees of support with which a generated sentence is shown."""
     notices: list[str] = field(default_factory=list)
+    skips_instructions: bool = True
     mode: Mode = Mode.EXTRACTIVE
     sentences: list[Sentence] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
@@ -253,10 +256,25 @@ def _ground_into(draft: _Composition, sentence: str) -> bool:
     if sentence.endswith((":", "?")) or any(sentence == earlier.text for earlier in draft.sentences):
         return False
     grounding = ground(sentence, draft.passages, draft.standalone)
-    if grounding.support not in draft.shown:
+    if grounding.support not in draft.shown or not holds_links(sentence, grounding.quote):
+        return False
+    material = grounding.passage.material if grounding.passage else None
+    if draft.skips_instructions and any(speaks_to_assistant(text, material) for text in (sentence, grounding.quote)):
         return False
     draft.add(sentence, grounding)
     return True
+
+
+def _screened(evidence: Sequence[Evidence]) -> tuple[list[Evidence], list[str]]:
+    """The evidence without statements that speak to an assistant, and what a reader is told of these."""
+    kept, files = [], []
+    for one in evidence:
+        if speaks_to_assistant(one.text, one.hit.passage.material):
+            files.append(one.hit.passage.source)
+        else:
+            kept.append(one)
+    named = ", ".join(dict.fromkeys(files))
+    return kept, [f"instructions to the assistant stand in {named}; they were not followed and not taken for an answer"] if files else []
 
 
 def _add_evidence(draft: _Composition, evidence: Sequence[Evidence]) -> None:

@@ -32,6 +32,7 @@ ALLOWED = {
     "files": set(),
     "lock": {"errors"},
     "pruning": set(),
+    "screen": set(),
     "records": {"types"},
     "database": {"errors", "files", "lock", "migrations"},
     "scopes": {"errors", "moments", "types"},
@@ -59,7 +60,8 @@ ALLOWED = {
     "ground": {"evidence", "text", "types"},
     "generate": {"config", "errors", "lane", "models", "types"},
     "answer": {
-        "config", "errors", "evidence", "generate", "ground", "prompts", "retrieve", "text", "timing", "types",
+        "config", "errors", "evidence", "generate", "ground", "prompts", "retrieve", "screen", "text", "timing",
+        "types",
     },
     "golden": {"errors", "types"},
     "judge": {"golden", "types"},
