@@ -13,14 +13,15 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, BaseMessage
 
-from rag.config import Config
+from rag.config import BUNDLED, Config
+from rag.context import estimate_tokens, fit_prompt
 from rag.errors import GeneratorUnavailable
 from rag.evidence import Evidence, confidence, select_evidence, word_weights
-from rag.generate import load_chat_model, stream_chat
+from rag.generate import context_length, load_chat_model, prompt_tokens, stream_chat
 from rag.ground import Grounding, ground, stable_prefix, without_markers
-from rag.prompts import REFUSAL, STOP, build_messages
+from rag.prompts import AUTO, REFUSAL, STOP, Prompt, language_name
 from rag.retrieve import Searcher, check_question
 from rag.screen import holds_links, speaks_to_assistant
 from rag.text import sentence_spans, sentences, words
@@ -120,7 +121,10 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
     if not evidence or sure < config.confidence_floor:
         yield _refusal(draft, hits, watch)
         return
-    if engine.chat_model is not None:
+    unwritten = _unwritten_language(asked.language, engine)
+    if unwritten:
+        draft.notices.append(unwritten)
+    if engine.chat_model is not None and not unwritten:
         try:
             yield from _generate(draft, evidence, engine, history, watch)
         except GeneratorUnavailable as e:
@@ -128,6 +132,10 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
             _LOG.warning("the generator could not answer: %s", e)
             draft.notices.append("the generator could not answer; these are the materials' own words")
             draft.sentences.clear()
+        if not draft.sentences and config.language not in (AUTO, asked.language or "en"):
+            draft.notices.append(
+                f"an answer in {language_name(config.language)} could not be checked against the materials; these are their own words"
+            )
     with watch.stage("ground"):
         _add_evidence(draft, evidence)
     yield draft.finished(watch)
@@ -148,6 +156,8 @@ class _Composition:
     mode: Mode = Mode.EXTRACTIVE
     sentences: list[Sentence] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    prompt: tuple[Turn, ...] = ()
+    prompt_parts: dict[str, int] = field(default_factory=dict)
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -185,6 +195,8 @@ class _Composition:
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
             notices=tuple(self.notices),
+            prompt=self.prompt,
+            prompt_parts=self.prompt_parts,
         )
 
 
@@ -200,7 +212,7 @@ def _generate(
     """Streams the generator's answer; sentences that are not supported well enough are left out."""
     assert engine.chat_model is not None
     with watch.stage("prompt"):
-        messages = build_messages(draft.question, _prompt_sources(evidence, engine), history)
+        messages = _fit_prompt(draft, evidence, engine, history)
     draft.mode = Mode.GENERATED
     unfinished = ""
     with closing(stream_chat(engine.chat_model, messages, STOP, engine.config.decoding)) as chunks:
@@ -294,8 +306,47 @@ def _as_sentence(statement: str) -> str:
     return re.sub(r"^[-*•]\s+|^#+\s+", "", " ".join(labelled.split()))
 
 
-def _prompt_sources(evidence: Sequence[Evidence], engine: Engine) -> list[tuple[int, str, str]]:
-    """The strongest statements within the context budget, grouped by passage, in reading order."""
+def _fit_prompt(draft: _Composition, evidence: Sequence[Evidence], engine: Engine, history: Sequence[Turn]) -> list[BaseMessage]:
+    """The messages for the generator, kept with the answer; what did not fit is told."""
+    assert engine.chat_model is not None
+    model, config = engine.chat_model, engine.config
+
+    def count(messages: Sequence[BaseMessage]) -> int:
+        return prompt_tokens(model, messages) or estimate_tokens(messages)
+
+    fitted = fit_prompt(
+        draft.question,
+        _strongest(evidence, engine),
+        history,
+        Prompt.named(config.prompt, config.length, config.language),
+        count,
+        longest=context_length(model, config) - config.max_new_tokens,
+        history_tokens=config.history_tokens,
+    )
+    draft.prompt = tuple(Turn(_ROLES[message.type], message.text) for message in fitted.messages)
+    draft.prompt_parts = fitted.tokens
+    draft.notices += fitted.notices
+    return list(fitted.messages)
+
+
+_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+
+
+def _unwritten_language(asked: str | None, engine: Engine) -> str:
+    """What a reader is told where the answer cannot be written in the language that is wanted; empty where it can.
+
+    Args:
+        asked: the question's language, where it is known.
+    """
+    wanted = asked if engine.config.language == AUTO else engine.config.language
+    is_bundled = engine.config.generator == BUNDLED and not engine.config.base_url
+    if engine.chat_model is None or not is_bundled or wanted in (None, "en"):
+        return ""
+    return f"the bundled generator writes English only, not {language_name(wanted)}; these are the materials' own words"
+
+
+def _strongest(evidence: Sequence[Evidence], engine: Engine) -> list[Evidence]:
+    """The strongest statements within the context budget."""
     chosen: list[Evidence] = []
     budget = engine.config.context_tokens
     for one, tokens in zip(evidence, engine.searcher.embedder.count_tokens([one.text for one in evidence]), strict=True):
@@ -303,13 +354,7 @@ def _prompt_sources(evidence: Sequence[Evidence], engine: Engine) -> list[tuple[
             break
         chosen.append(one)
         budget -= tokens
-    by_passage: dict[int, list[Evidence]] = {}
-    for one in sorted(chosen, key=lambda one: (one.hit.rank, one.start)):
-        by_passage.setdefault(one.hit.passage.chunk_id, []).append(one)
-    return [
-        (n, statements[0].hit.passage.chunk.context, " ".join(one.text for one in statements))
-        for n, statements in enumerate(by_passage.values(), start=1)
-    ]
+    return chosen
 
 
 def _count_tokens(draft: _Composition, chunk: AIMessageChunk) -> None:

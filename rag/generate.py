@@ -91,6 +91,18 @@ def _as_request(decoding: Decoding) -> dict[str, Any]:
     } | ({"extra_body": extra} if extra else {})
 
 
+def prompt_tokens(model: BaseChatModel, messages: Sequence[BaseMessage]) -> int | None:
+    """How many tokens a prompt has for a model in this process; None where only a server knows."""
+    return model.prompt_tokens(messages) if isinstance(model, TransformersChatModel) else None
+
+
+def context_length(model: BaseChatModel, config: Config) -> int:
+    """Tokens that a generator reads and writes in all."""
+    if not isinstance(model, TransformersChatModel):
+        return config.server_context_tokens
+    return getattr(model.loaded[0].config, "max_position_embeddings", None) or config.server_context_tokens
+
+
 class TransformersChatModel(BaseChatModel):
     """A causal LM of transformers in this process. The weights load at first use.
 
@@ -120,6 +132,10 @@ class TransformersChatModel(BaseChatModel):
             if self._loaded is None:
                 self._loaded = load_generator(self.files, self.config)
             return self._loaded
+
+    def prompt_tokens(self, messages: Sequence[BaseMessage]) -> int:
+        """Tokens of the messages in the model's chat format."""
+        return _tokenized(list(messages), self.loaded[1], self.files.id)["input_ids"].shape[1]
 
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any

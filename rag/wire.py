@@ -47,6 +47,13 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
     }
 
 
+def prompt_to_json(answer: Answer) -> dict[str, Any]:
+    """The prompt of an answer. Not part of the answer's own form, which is kept with conversations: a prompt holds passages that the answer
+    does not cite, and would keep them after they are deleted or hidden.
+    """
+    return {"prompt": [{"role": turn.role, "content": turn.content} for turn in answer.prompt], "prompt_tokens": answer.prompt_parts}
+
+
 def answer_from_json(value: Mapping[str, Any]) -> Answer:
     latency = dict(value["latency_ms"])
     total = latency.pop("total")

@@ -18,7 +18,7 @@ from rag.errors import LecternError
 from rag.records import Course
 from rag.store import Store
 from rag.types import Answer, Mode, Scope, Sentence, Source, Turn
-from ui import errors, latency, render, sources, state
+from ui import errors, latency, render, settings, sources, state
 
 EXAMPLES = 3
 AVATARS = {"user": ":material/person:", "assistant": ":material/menu_book:"}
@@ -56,7 +56,7 @@ def _show(config: Config, store: Store) -> None:
     if missing:
         st.warning("That conversation has been deleted. You can start a new one below.")
     messages = conversations.messages(store, conversation.id) if conversation else []
-    _show_messages(messages)
+    _show_messages(messages, conversation.id if conversation else "")
     asked = st.chat_input("Ask about this course", key="question", max_chars=config.question_characters, submit_mode="stop")
     question = asked or state.take_waiting_question()
     place = st.container()
@@ -66,6 +66,9 @@ def _show(config: Config, store: Store) -> None:
     with place, st.spinner("Loading the models…"):
         engine = state.load_engine(config)
     engine_line.caption(describe_engine(engine))
+    with st.sidebar:
+        settings.show_settings(engine.config)
+    engine = settings.for_session(engine)
     if question:
         with place:
             _answer(question, course, engine, store, conversation)
@@ -184,7 +187,7 @@ def example_questions(titles: Sequence[str]) -> list[str]:
     return [f"Explain “{topics[(2 * index + 1) * len(topics) // (2 * count)]}”." for index in range(count)]
 
 
-def _show_messages(messages: Sequence[Message]) -> None:
+def _show_messages(messages: Sequence[Message], conversation: str) -> None:
     for number, message in enumerate(messages):
         with _bubble(message.role):
             if message.answer is None:
@@ -192,6 +195,7 @@ def _show_messages(messages: Sequence[Message]) -> None:
             else:
                 _show_body(message.answer)
                 _show_foundation(message.answer, str(number))
+                _show_prompt(state.kept_prompt(conversation, number))
 
 
 def _bubble(role: str) -> DeltaGenerator:
@@ -210,6 +214,8 @@ def _show_foundation(answer: Answer, key: str) -> None:
     """What stands under an answer: its kind, notices, sources and how long it took."""
     if answer.mode is Mode.EXTRACTIVE and not answer.abstained:
         st.caption("Quoted from the materials")
+    if answer.cached:
+        st.caption("Answered before; this is the same answer again")
     for notice in answer.notices:
         st.caption(render.label(notice, 300))
     if answer.sources:
@@ -217,6 +223,17 @@ def _show_foundation(answer: Answer, key: str) -> None:
             st.markdown("**Nearest passages**" if answer.abstained else "**Sources**")
             sources.show_sources(answer.sources, key)
     latency.show_latency(answer.latency, answer.completion_tokens, key)
+
+
+def _show_prompt(answer: Answer | None) -> None:
+    """The very messages that the generator was given, as the characters they are made of: they hold texts of documents."""
+    if answer is None or not answer.prompt:
+        return
+    with st.expander("Prompt", icon=":material/data_object:"):
+        st.caption(render.label(" · ".join(f"{part} {tokens} tokens" for part, tokens in answer.prompt_parts.items())))
+        for turn in answer.prompt:
+            st.caption(render.label(turn.role))
+            st.code(turn.content, language=None, wrap_lines=True)
 
 
 def _answer(question: str, course: Course, engine: Engine, store: Store, conversation: Conversation | None) -> None:
@@ -232,6 +249,7 @@ def _answer(question: str, course: Course, engine: Engine, store: Store, convers
     if conversation is None or conversations.find(store, conversation.id) is None:  # deleted in another tab meanwhile
         conversation = conversations.start(store, course.name, question)
     conversations.add_exchange(store, conversation.id, answer)
+    state.keep_prompt(conversation.id, len(conversations.messages(store, conversation.id)) - 1, answer)
     state.go_to_conversation(course.name, conversation.id)
     st.rerun()
 
@@ -241,6 +259,7 @@ def _stream(question: str, scope: Scope, engine: Engine, history: Sequence[Turn]
     text, status = st.empty(), st.empty()
     status.caption("Searching the materials…")
     written: tuple[Sentence, ...] = ()
+    drafting = False
     events = stream_answer(question, scope, engine, history)
     with closing(cast("Generator[Event]", events)):
         for event in events:
@@ -249,6 +268,9 @@ def _stream(question: str, scope: Scope, engine: Engine, history: Sequence[Turn]
                     read = [hit.passage.source for hit in hits[: engine.config.sources]]
                     status.caption(reading(read))
                 case Draft(draft):
+                    if not drafting:
+                        drafting = True
+                        status.caption("Gray words are being written and not yet checked against the materials.")
                     text.markdown(render.sentences(written, Mode.GENERATED, draft))
                 case Written(sentences):
                     written = sentences

@@ -10,11 +10,14 @@ import streamlit as st
 from rag.answer import Engine
 from rag.config import Config
 from rag.store import Store
+from rag.types import Answer
 
 COURSE = "course"
 CONVERSATION = "conversation"
 SOURCE = "source"
 _WAITING = "waiting_question"
+_PROMPTS = "prompts"
+PROMPTS_KEPT = 20
 
 
 @st.cache_resource(show_spinner=False)
@@ -27,6 +30,18 @@ def open_store(config: Config) -> Store:
 def load_engine(config: Config) -> Engine:
     """The models and the index; takes seconds the first time."""
     return Engine.from_config(config)
+
+
+def keep_prompt(conversation_id: str, position: int, answer: Answer) -> None:
+    """Keeps the prompt of an answer for this session only: it holds passages that the answer does not cite."""
+    kept = st.session_state.setdefault(_PROMPTS, {})
+    kept[conversation_id, position] = answer
+    st.session_state[_PROMPTS] = dict(list(kept.items())[-PROMPTS_KEPT:])
+
+
+def kept_prompt(conversation_id: str, position: int) -> Answer | None:
+    """The answer whose prompt was kept, by the position of its message."""
+    return st.session_state.get(_PROMPTS, {}).get((conversation_id, position))
 
 
 def parameter(name: str) -> str | None:
