@@ -57,14 +57,14 @@ def fit_prompt(
     exchanges = _exchanges(history)
     kept, sources, has_context = len(exchanges), list(statements), True
 
+    def turns() -> list[Turn]:
+        return [turn for exchange in exchanges[len(exchanges) - kept :] for turn in exchange]
+
     def built() -> list[BaseMessage]:
-        turns = [turn for exchange in exchanges[len(exchanges) - kept :] for turn in exchange]
-        return build_messages(question, prompt_sources(sources, has_context), turns, prompt)
+        return build_messages(question, prompt_sources(sources, has_context), turns(), prompt)
 
     alone = count(build_messages(question, [], (), prompt))
-    while (
-        kept and count(build_messages(question, [], [turn for one in exchanges[-kept:] for turn in one], prompt)) - alone > history_tokens
-    ):
+    while kept and count(build_messages(question, [], turns(), prompt)) - alone > history_tokens:
         kept -= 1
     while (total := count(built())) > longest:
         if kept:
@@ -78,9 +78,8 @@ def fit_prompt(
                 f"the prompt has {total} tokens with one statement, but the generator reads {longest} beside its answer; "
                 "ask a shorter question, or use a generator that reads more"
             )
-    turns = [turn for exchange in exchanges[len(exchanges) - kept :] for turn in exchange]
-    notices = _left_out(len(history) - len(turns), len(statements) - len(sources), not has_context)
-    return Fitted(tuple(built()), notices, _parts(question, turns, prompt, count, total))
+    notices = _left_out(len(history) - len(turns()), len(statements) - len(sources), not has_context)
+    return Fitted(tuple(built()), notices, _parts(question, turns(), prompt, count, total))
 
 
 def prompt_sources(statements: Sequence[Evidence], has_context: bool = True) -> list[tuple[int, str, str]]:

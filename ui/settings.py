@@ -13,7 +13,7 @@ from rag.errors import ConfigError
 from rag.presets import length_names, preset_names
 from ui import errors
 
-_CHANGES = "settings"
+_CHANGES = "chosen_settings"
 AS_SERVED = "as it is set up"
 SERVERS_OWN = frozenset({"large-server"})
 """Presets for whoever runs Lectern."""
