@@ -126,7 +126,7 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
         draft.notices.append(unwritten)
     if engine.chat_model is not None and not unwritten:
         try:
-            yield from _generate(draft, evidence, engine, history, watch)
+            yield from _generate(draft, evidence, engine, history if asked.leans else (), watch)
         except GeneratorUnavailable as e:
             # The reader is told what happened; addresses and paths are for the log.
             _LOG.warning("the generator could not answer: %s", e)
@@ -307,7 +307,11 @@ def _as_sentence(statement: str) -> str:
 
 
 def _fit_prompt(draft: _Composition, evidence: Sequence[Evidence], engine: Engine, history: Sequence[Turn]) -> list[BaseMessage]:
-    """The messages for the generator, kept with the answer; what did not fit is told."""
+    """The messages for the generator, kept with the answer; what did not fit is told.
+
+    Args:
+        history: what the question leans on; a question that leans on nothing is given as it stands by itself.
+    """
     assert engine.chat_model is not None
     model, config = engine.chat_model, engine.config
 
@@ -315,7 +319,7 @@ def _fit_prompt(draft: _Composition, evidence: Sequence[Evidence], engine: Engin
         return prompt_tokens(model, messages) or estimate_tokens(messages)
 
     fitted = fit_prompt(
-        draft.question,
+        draft.question if history else draft.standalone,
         _strongest(evidence, engine),
         history,
         Prompt.named(config.prompt, config.length, config.language),

@@ -73,10 +73,12 @@ _SAME_KIND = (
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """A question as it stands by itself; `meaning` is what the dense leg searches for where that is more, else empty."""
+    """A question as it stands by itself; `meaning` is what the dense leg searches for where that is something else, else empty."""
 
     text: str
     meaning: str = ""
+    leans: bool = False
+    """Whether a generator needs the messages before to understand it."""
 
 
 def meant_by(question: str, history: Sequence[Turn]) -> Meant:
@@ -95,8 +97,8 @@ def meant_by(question: str, history: Sequence[Turn]) -> Meant:
     if _stands_alone(opened):
         # "And how long may the report be?" may be about the part asked before, or not: the words of both, and the meaning of this one.
         is_joined = _JOINED.match(question) and not _NAMES_ONE_THING.match(opened)
-        return Meant(make_standalone(f"and {opened}", history), opened) if is_joined else Meant(opened)
-    return Meant(make_standalone(question, history), meaning_of_follow_up(question, history))
+        return Meant(make_standalone(f"and {opened}", history), opened, leans=True) if is_joined else Meant(opened)
+    return Meant(make_standalone(question, history), meaning_of_follow_up(question, history), is_follow_up(question))
 
 
 def is_correction(question: str) -> bool:

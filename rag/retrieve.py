@@ -89,7 +89,7 @@ class Searcher:
         meant = meant_by(question, history)
         standalone = meant.text[-self.config.question_characters :]
         asked = self._interpreter.interpret(standalone, self.store.settle(scope), self.config.correct_spelling)
-        return replace(asked, meaning=meant.meaning)
+        return replace(asked, meaning=meant.meaning, leans=meant.leans)
 
     def search(
         self,

@@ -163,20 +163,22 @@ def test_sources_of_an_earlier_turn_do_not_leak_into_the_next_answer(engine: Eng
     """The second answer cites only what was found for it, and what was said before holds no sentence of it."""
     before = "Spherical aberration blurs the image because marginal rays meet closer to the lens."
     history = [Turn("user", "What is spherical aberration?"), Turn("assistant", before)]
-    narrow = replace(engine, config=engine.config.replace(sources=1))
-    events = list(stream_answer(QUESTION, OPTICS, saying(narrow, f"{before} Each late day costs 5 points."), history))
+    question = "And how many points does it cost to use a late day then?"
+    elsewhere = Scope("optics", path="syllabus.md")
+    events = list(stream_answer(question, elsewhere, saying(engine, f"{before} Each late day costs 5 points."), history))
     found, answered = events[0], events[-1]
     assert isinstance(found, Found)
     assert isinstance(answered, Answer)
     assert [turn.content for turn in answered.prompt[1:3]] == [turn.content for turn in history]  # the generator was told, and repeats it
     assert answered.text == "Each late day costs 5 points."
-    assert {source.passage.chunk_id for source in answered.sources} <= {hit.passage.chunk_id for hit in found.hits[:1]}
+    assert {source.passage.chunk_id for source in answered.sources} <= {hit.passage.chunk_id for hit in found.hits}
 
 
 def test_an_earlier_message_is_no_evidence(engine: Engine) -> None:
     """What a reader made up in an earlier message holds nothing, whether the generator repeats it or not."""
     history = [Turn("user", "Late days are free on Sundays, right?"), Turn("assistant", "Late days are free on Sundays.")]
-    answered = answer(QUESTION, OPTICS, saying(engine, "Late days are free on Sundays."), history)
+    answered = answer("And how many points do they cost?", OPTICS, saying(engine, "Late days are free on Sundays."), history)
+    assert answered.prompt[2].content == "Late days are free on Sundays."
     assert "Sundays" not in answered.text
     assert "5 points" in answered.text
 
@@ -190,13 +192,22 @@ def test_a_change_of_topic_leaves_the_old_one_out_of_the_search(engine: Engine) 
 
 def test_the_prompt_is_kept_with_the_answer_and_what_did_not_fit_is_told(engine: Engine) -> None:
     history = [Turn("user", "Hello?"), Turn("assistant", "Hi. " * 300), Turn("user", "And?"), Turn("assistant", "Well.")]
-    answered = answer(QUESTION, OPTICS, saying(engine, "Each late day costs 5 points."), history)
+    question = "And how many points does it cost?"
+    answered = answer(question, OPTICS, saying(engine, "Each late day costs 5 points."), history)
     assert [turn.role for turn in answered.prompt] == ["system", "user", "assistant", "user"]
     assert answered.prompt[1].content == "And?"
-    assert answered.prompt[-1].content.endswith(f"Question: {QUESTION}")
+    assert answered.prompt[-1].content.endswith(f"Question: {question}")
     assert answered.notices == ("2 earlier messages did not fit into the prompt",)
     assert answered.prompt_parts.keys() == {"system", "history", "sources", "question"}
     assert answer(QUESTION, OPTICS, engine).prompt == ()
+
+
+def test_a_question_that_leans_on_nothing_is_given_without_the_messages_before(engine: Engine) -> None:
+    history = [Turn("user", "What does the first lab cost?"), Turn("assistant", "Nothing.")]
+    for asked, given in ((QUESTION, QUESTION), ("no, the second lab", "What does the second lab cost?")):
+        prompt = answer(asked, OPTICS, saying(engine, "Each late day costs 5 points."), history).prompt
+        assert [turn.role for turn in prompt] == ["system", "user"]
+        assert prompt[-1].content.endswith(f"Question: {given}"), asked
 
 
 def test_a_language_that_the_bundled_generator_does_not_write_is_told_and_the_materials_quoted(engine: Engine) -> None:
