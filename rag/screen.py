@@ -32,12 +32,12 @@ _OVERRIDES = re.compile(
 _ABOUT_THE_ANSWER = re.compile(
     r"\b(?:in|to|into|from|of|with|within|at\s+the\s+end\s+of)\s+(?:your|the|every|each)\s+"
     r"(?:(?:next|final|whole|entire)\s+)?(?:reply|replies|response|responses|answer|answers|output)\b"
-    r"|^\W*(?:modify|augment|enhance|rewrite|provide|begin|start|end|finish|close|replace|render|give|phrase|format|write|compose)\s+"
+    r"|(?:^|[.:;!?]\s)[\W\d]*(?:modify|augment|enhance|rewrite|provide|begin|start|end|finish|close|replace|render|give|phrase|format|write|compose)\s+"
     r"(?:your|every|each)\s+(?:reply|response|answer|output|message)s?\b",
     re.IGNORECASE,
 )
 _IMPERATIVE = re.compile(
-    r"^\W*(?:please\s+|always\s+|you\s+(?:must|should|will|need\s+to)\s+|be\s+sure\s+to\s+|make\s+sure\s+(?:to|you)\s+|now\s+)?"
+    r"(?:^|[.:;!?]\s)[\W\d]*(?:please\s+|always\s+|you\s+(?:must|should|will|need\s+to)\s+|be\s+sure\s+to\s+|make\s+sure\s+(?:to|you)\s+|now\s+)?"
     r"(?:in\s+(?:your|every|each)\s+(?:reply|response|answer)s?,?\s+)?"
     r"(?:add|include|insert|integrate|modify|augment|enhance|replace|provide|append|prepend|mention|suggest|convert|translate|remove|write|end"
     r"|begin|start|say|respond|reply|answer|introduce|misspell|scramble|jumble|group|combine|rearrange|substitute|tease|promote|recommend"
@@ -56,7 +56,7 @@ def speaks_to_assistant(statement: str, material: str | None = None) -> bool:
     """Whether a statement tells whoever answers what to answer, instead of telling a reader something.
 
     What stands between quotation marks is talked about, not said. Course work speaks to students of their answers: there, only what
-    overrides instructions counts.
+    overrides instructions counts, or names an address.
 
     Args:
         material: the kind of material it stands in.
@@ -64,7 +64,8 @@ def speaks_to_assistant(statement: str, material: str | None = None) -> bool:
     said = _QUOTED.sub(" … ", statement)
     if _OVERRIDES.search(said):
         return True
-    return material not in FOR_STUDENTS and bool(_IMPERATIVE.match(said) and _ABOUT_THE_ANSWER.search(said))
+    is_for_students = material in FOR_STUDENTS and not links(statement)
+    return not is_for_students and bool(_IMPERATIVE.search(said) and _ABOUT_THE_ANSWER.search(said))
 
 
 def links(text: str) -> list[str]:
