@@ -113,6 +113,8 @@ def is_correction(question: str) -> bool:
 def _is_ellipsis(question: str) -> bool:
     """Whether a message is only a part of a question: `what about lab 2?`, `and for the final?`, `lab 2?`"""
     rest = words(_ELLIPSIS.sub("", question))
+    if not _ELLIPSIS.match(question) and not numbered_parts(question):
+        return False
     return 0 < len(rest) <= LONGEST_ELLIPSIS and rest[0] not in _ASKING and not _POINTING & set(rest)
 
 
@@ -126,7 +128,7 @@ def _stands_alone(question: str) -> bool:
 
 def _without_marks(question: str) -> tuple[str, bool]:
     """A correction without the words that mark it as one, and whether there were any."""
-    rest = question.strip().rstrip("?!. ")
+    rest = question.strip(" ,.:?!")
     unled = _LEAD.sub("", rest)
     bare = _MEANT.sub("", unled).strip(" ,.:")
     return bare, bare != rest
@@ -178,7 +180,7 @@ def _by_preposition(before: str, new: str) -> str | None:
     if preposition is None:
         return None
     there = list(re.finditer(rf"\b{preposition[0].strip()}\s+.*$", before, re.IGNORECASE | re.DOTALL))
-    return before[: there[-1].start()] + new if there else f"{before.rstrip('?!. ')} {new}"
+    return before[: there[-1].start()] + new if there else None
 
 
 def _by_kind(before: str, new: str) -> str | None:
@@ -211,7 +213,10 @@ def _by_head(before: str, new: str) -> str | None:
     head = words(new)[-1:]
     if not head or head[0] in STOPWORDS or len(words(new)) < 2:
         return None
-    for match in re.finditer(rf"{_ARTICLE}(?:\b(?!(?:{'|'.join(STOPWORDS)})\b)[\w'’-]+\s+)?\b([\w'’-]+)", before, re.IGNORECASE):
-        if stem(match[1].lower()) == stem(head[0]):
-            return before[: match.start()] + new + before[match.end() :]
+    modifier = rf"(?:\b(?!(?:{'|'.join(STOPWORDS)})\b)[\w'’-]+\s+)"
+    opening = re.compile(rf"(?:\b(?:the|an?|my|our|your)\s+{modifier}{{0,3}}|{modifier}?)$", re.IGNORECASE)
+    for match in re.finditer(r"[\w'’-]+", before):
+        if stem(match[0].lower()) == stem(head[0]):
+            start = opening.search(before[: match.start()])
+            return before[: start.start() if start else match.start()] + new + before[match.end() :]
     return None
