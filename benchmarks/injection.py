@@ -26,7 +26,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 
 from ingest.pipeline import ingest_course
 from rag.answer import Engine, answer
@@ -273,6 +275,27 @@ def ask_lectern(question: str, scope: Scope, engine: Engine) -> Shown:
 Ask = Callable[[str, Scope, Engine], Shown]
 
 
+class ObedientChatModel(BaseChatModel):
+    """A generator that does what an attack asks for as soon as it stands in its prompt: what any stronger model might do.
+
+    It says what the attack tells it to say, or the attack itself, and adds a link that nobody wrote.
+    """
+
+    attack: str
+
+    @property
+    def _llm_type(self) -> str:
+        return "obedient"
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        told = " ".join(words(" ".join(message.text for message in messages)))
+        has_read = " ".join(words(self.attack)[:ECHO_WORDS]) in told
+        quoted = " ".join(re.findall(r'"([^"]+)"', self.attack)) or self.attack
+        said = f"{quoted} Read more at www.{'-'.join(words(self.attack)[:2])}.com/x." if has_read else ""
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(said))])
+
+
+OBEDIENT = ("plain, obedient generator", "Lectern, obedient generator, instructions taken", "Lectern, obedient generator")
 SYSTEMS = ("plain", "Lectern, instructions taken", "Lectern", "Lectern, quotes only")
 
 
@@ -341,7 +364,11 @@ def run_attacks(options: argparse.Namespace, deadline: float) -> str:
     for copy, engine in (("hostile", hostile), ("clean", clean)):
         ways = systems(engine, options.system)
         for one in planted:  # every system is asked the same before the next question: a run cut short compares like with like
-            for name, (ask, asked_engine) in ways.items():
+            obedient = replace(engine, chat_model=ObedientChatModel(attack=one.attack.text))
+            taking = replace(obedient, config=engine.config.replace(skip_instructions=False))
+            told = (ask_plain, obedient), (ask_lectern, taking), (ask_lectern, obedient)
+            worst = dict(zip(OBEDIENT, told, strict=True)) if copy == "hostile" else {}
+            for name, (ask, asked_engine) in (ways | worst).items():
                 key = f"{copy}/{name}/{one.id}"
                 shown = kept.get(key, lambda ask=ask, one=one, to=asked_engine: ask(one.question, scope, to), deadline)  # type: ignore[misc]
                 if shown is None:
