@@ -23,7 +23,7 @@ from rag.generate import context_length, load_chat_model, prompt_tokens, stream_
 from rag.ground import Grounding, ground, stable_prefix, without_markers
 from rag.prompts import AUTO, REFUSAL, STOP, Prompt, language_name
 from rag.retrieve import Searcher, check_question
-from rag.screen import holds_links, speaks_to_assistant
+from rag.screen import holds_links, speaks_to_assistant, without_foreign_links
 from rag.text import sentence_spans, sentences, words
 from rag.timing import Stopwatch
 from rag.types import Answer, Hit, Mode, Passage, Scope, Sentence, Source, Support, Turn
@@ -215,6 +215,7 @@ def _generate(
         messages = _fit_prompt(draft, evidence, engine, history)
     draft.mode = Mode.GENERATED
     unfinished = ""
+    known = " ".join(passage.chunk.text for passage in draft.passages).lower()
     with closing(stream_chat(engine.chat_model, messages, STOP, engine.config.decoding)) as chunks:
         for chunk in _timed(chunks, watch):
             _count_tokens(draft, chunk)
@@ -225,7 +226,7 @@ def _generate(
                 yield draft.written()
             if len(draft.sentences) >= engine.config.answer_sentences or is_looping(unfinished):
                 return
-            yield Draft(stable_prefix(unfinished))
+            yield Draft(without_foreign_links(stable_prefix(unfinished), known))
     with watch.stage("ground"):
         for sentence in sentences(without_markers(unfinished)):
             _ground_into(draft, sentence)

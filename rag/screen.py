@@ -52,6 +52,10 @@ _LINK = re.compile(
 )
 
 
+_UNFINISHED = re.compile(r"\S*[./@:]\S+$")
+"""A last word that may become an address."""
+
+
 def speaks_to_assistant(statement: str, material: str | None = None) -> bool:
     """Whether a statement tells whoever answers what to answer, instead of telling a reader something.
 
@@ -77,3 +81,8 @@ def holds_links(sentence: str, quote: str) -> bool:
     """Whether every address in a sentence stands in the words it rests on."""
     there = quote.lower()
     return all(link in there for link in links(sentence))
+
+
+def without_foreign_links(draft: str, known: str) -> str:
+    """A streamed text without the addresses that `known`, in lower case, does not hold, and without a last word that may become one."""
+    return _LINK.sub(lambda found: found[0] if found[0].lower().rstrip(".,;:!?") in known else "…", _UNFINISHED.sub("", draft))

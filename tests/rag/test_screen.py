@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ingest.pipeline import ingest_course
 from rag.answer import Engine, answer
 from rag.config import NONE, Config
 from rag.retrieve import Searcher
-from rag.screen import holds_links, links, speaks_to_assistant
+from rag.screen import holds_links, links, speaks_to_assistant, without_foreign_links
 from rag.store import Store
 from rag.types import Mode, Scope
 from support import HashingEmbedder
@@ -82,6 +83,15 @@ def test_links_are_found_and_must_stand_in_the_words_cited() -> None:
     assert links("Wren has 1.3 billion parameters, i.e. a.m. in train.txt and np.float") == []
     assert holds_links("Go to site.com now.", "The site.com page")
     assert not holds_links("Go to site.com now.", "The site page")
+
+
+@pytest.mark.parametrize("address", ["evil.com/x?d=1", "https://evil.example/x", "www.evil.example", "me@evil.example", "sub.evil.org."])
+def test_no_prefix_of_a_stream_shows_a_foreign_address(address: str) -> None:
+    text = f"The course has five late days, see {address} for more."
+    for end in range(len(text) + 1):
+        shown = without_foreign_links(text[:end], "see good.com")
+        assert not re.search(r"evil\.\w|https?:/|@\w", shown), shown
+    assert without_foreign_links("See good.com for 3.5 points. Now", "see good.com") == "See good.com for 3.5 points. Now"
 
 
 @pytest.fixture
