@@ -32,12 +32,12 @@ _OVERRIDES = re.compile(
 _ABOUT_THE_ANSWER = re.compile(
     r"\b(?:in|to|into|from|of|with|within|at\s+the\s+end\s+of)\s+(?:your|the|every|each)\s+"
     r"(?:(?:next|final|whole|entire)\s+)?(?:reply|replies|response|responses|answer|answers|output)\b"
-    r"|(?:^|[.:;!?]\s)[\W\d]*(?:modify|augment|enhance|rewrite|provide|begin|start|end|finish|close|replace|render|give|phrase|format|write|compose)\s+"
+    r"|(?:^|[.:;!?]\s)[\W\d]{0,8}(?:modify|augment|enhance|rewrite|provide|begin|start|end|finish|close|replace|render|give|phrase|format|write|compose)\s+"
     r"(?:your|every|each)\s+(?:reply|response|answer|output|message)s?\b",
     re.IGNORECASE,
 )
 _IMPERATIVE = re.compile(
-    r"(?:^|[.:;!?]\s)[\W\d]*(?:please\s+|always\s+|you\s+(?:must|should|will|need\s+to)\s+|be\s+sure\s+to\s+|make\s+sure\s+(?:to|you)\s+|now\s+)?"
+    r"(?:^|[.:;!?]\s)[\W\d]{0,8}(?:please\s+|always\s+|you\s+(?:must|should|will|need\s+to)\s+|be\s+sure\s+to\s+|make\s+sure\s+(?:to|you)\s+|now\s+)?"
     r"(?:in\s+(?:your|every|each)\s+(?:reply|response|answer)s?,?\s+)?"
     r"(?:add|include|insert|integrate|modify|augment|enhance|replace|provide|append|prepend|mention|suggest|convert|translate|remove|write|end"
     r"|begin|start|say|respond|reply|answer|introduce|misspell|scramble|jumble|group|combine|rearrange|substitute|tease|promote|recommend"
@@ -46,14 +46,14 @@ _IMPERATIVE = re.compile(
 )
 _QUOTED = re.compile(r"[\"“„«][^\"“”„»]*[\"”“»]|(?<!\w)['‘][^'’]*['’](?!\w)|`[^`]*`")
 _LINK = re.compile(
-    r"(?:https?|ftp)://[^\s)>\]\"']+|\bwww\.[^\s)>\]\"']+|\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-    r"|\b(?:[a-z0-9-]+\.)+(?:com|org|net|edu|gov|io|ai|dev|app|info|biz|xyz|co|me|ru|cn|de|uk|eu)\b(?:/[^\s)>\]\"']*)?",
+    r"(?:https?|ftp)://[^\s)>\]\"']+|\bwww\.[^\s)>\]\"']+|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"
+    r"|(?<![\w.-])(?:[a-z0-9-]{1,63}\.){1,8}(?:com|org|net|edu|gov|io|ai|dev|app|info|biz|xyz|co|me|ru|cn|de|uk|eu)\b(?:/[^\s)>\]\"']*)?",
     re.IGNORECASE,
 )
 
 
-_UNFINISHED = re.compile(r"\S*[./@:]\S+$")
-"""A last word that may become an address."""
+_BEGUN = re.compile(r"[./@:]\S")
+"""In a last word: it may become an address."""
 
 
 def speaks_to_assistant(statement: str, material: str | None = None) -> bool:
@@ -85,4 +85,7 @@ def holds_links(sentence: str, quote: str) -> bool:
 
 def without_foreign_links(draft: str, known: str) -> str:
     """A streamed text without the addresses that `known`, in lower case, does not hold, and without a last word that may become one."""
-    return _LINK.sub(lambda found: found[0] if found[0].lower().rstrip(".,;:!?") in known else "…", _UNFINISHED.sub("", draft))
+    last_word = "" if draft[-1:].isspace() else "".join(draft.split()[-1:])
+    if _BEGUN.search(last_word):
+        draft = draft.removesuffix(last_word)
+    return _LINK.sub(lambda found: found[0] if found[0].lower().rstrip(".,;:!?") in known else "…", draft)
