@@ -87,12 +87,13 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("after", metavar="AFTER")
     compare.set_defaults(command=_compare)
     bench = commands.add_parser("bench", parents=[common], help="measure how fast this machine runs the parts")
-    bench.add_argument("part", choices=("embed", "ingest", "search"), help="what to measure, each beside what tutorials write")
+    bench.add_argument("part", choices=("answer", "embed", "ingest", "search"), help="what to measure, each beside what tutorials write")
     bench.add_argument(
         "folder",
         nargs="?",
         type=Path,
-        help="ingest: the folder whose PDFs are read (default: the sample course); search: where made-up stores are kept and found again",
+        help="ingest: the folder whose PDFs are read; answer: a course folder with questions.jsonl (default: the sample course); "
+        "search: where made-up stores are kept and found again",
     )
     bench.add_argument(
         "--sizes",

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from rag.bench_answer import bench_answer
 from rag.bench_search import bench_search
 from rag.config import Config
 from rag.embed import SentenceTransformerEmbedder
@@ -170,6 +171,7 @@ def bench_embed(config: Config, folder: Path | None = None, tokens: int | None =
 BENCHES = {
     "ingest": Bench("pages a second from file to searchable, beside what tutorials write; an unchanged second run", bench_ingest),
     "embed": Bench("tokens a second of the embedder, beside sentence-transformers' defaults", bench_embed),
+    "answer": Bench("first token cold and warm and tokens a second of the generator, for 1 to 8 askers, beside generate()", bench_answer),
     "search": Bench(
         "time, recall and memory of a search among up to a million passages, beside LangChain's FAISS and usearch", bench_search
     ),

@@ -83,6 +83,14 @@ class Config:
     seed: int = 0
     prompt_lookup_tokens: int = 10
     """Tokens guessed at once from the prompt; same greedy output, faster. 0 turns it off."""
+    slots: int = 8
+    """Answers generated at once by the engine in this process; on a server, it is the server that decides."""
+    generator_cache_mb: int = 512
+    """Memory for the keys and values of answers in work and of prompts read before (the prefix cache)."""
+    prefix_cache: bool = True
+    """Whether what a prompt shares with an earlier one is taken from memory instead of read again."""
+    own_decoder: bool = True
+    """Whether models of the Llama kind are computed by our own decoder, many answers at once; off: by transformers, one at a time."""
     timeout_s: float = 60.0
     """Longest wait for a generator's server."""
     server_context_tokens: int = 8192
@@ -134,6 +142,8 @@ class Config:
             ("sources", 1, 100),
             ("max_new_tokens", 1, 100_000),
             ("num_beams", 1, 16),
+            ("slots", 1, 1000),
+            ("generator_cache_mb", 1, 1_000_000),
             ("repetition_penalty", 0.1, 10.0),
             ("top_k", 0, 1_000_000),
             ("server_context_tokens", 256, 100_000_000),

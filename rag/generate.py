@@ -8,10 +8,11 @@ each token.
 from __future__ import annotations
 
 import dataclasses
+import json
+import logging
 import os
 import re
 import threading
-import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, cast
 
@@ -23,12 +24,16 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, PrivateAttr
 
+from rag.batching import BatchingEngine, end_tokens
 from rag.config import NONE, Config
-from rag.errors import GeneratorUnavailable
-from rag.lane import COMPUTE_LANE
-from rag.models import ModelFiles, find_generator, load_generator
+from rag.decoder import LlamaDecoder, read_decoder_recipe
+from rag.errors import GeneratorUnavailable, ModelError
+from rag.generation import Generation, TokenEngine
+from rag.models import ModelFiles, choose_device, choose_dtype, find_generator, load_generator, load_tokenizer
+from rag.plain_engine import PlainEngine
 from rag.types import Decoding
 
+_LOG = logging.getLogger("lectern")
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 
 
@@ -100,21 +105,23 @@ def context_length(model: BaseChatModel, config: Config) -> int:
     """Tokens that a generator reads and writes in all."""
     if not isinstance(model, TransformersChatModel):
         return config.server_context_tokens
-    return getattr(model.loaded[0].config, "max_position_embeddings", None) or config.server_context_tokens
+    return model.context_tokens or config.server_context_tokens
 
 
 class TransformersChatModel(BaseChatModel):
-    """A causal LM of transformers in this process. The weights load at first use.
+    """A causal LM in this process. The weights load at first use.
 
-    The first chunk's `response_metadata` has `queue_s`, the seconds waited for the cores. `usage_metadata` counts the tokens since the
-    chunk before, so that a stream left early has been counted too.
+    Models of the Llama kind are computed by `rag.decoder`, many answers at once; any other model, and beam search, by transformers. The
+    first chunk's `response_metadata` has `queue_s`, the seconds waited for a turn, and `reused_tokens`, how much of the prompt had been
+    read before. `usage_metadata` counts the tokens since the chunk before, so that a stream left early has been counted too.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     files: ModelFiles
     config: Config
-    _loaded: tuple[Any, Any] | None = PrivateAttr(None)
+    _loaded: tuple[TokenEngine, Any] | None = PrivateAttr(None)
+    _plain: PlainEngine | None = PrivateAttr(None)
     _loading: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     @property
@@ -126,16 +133,30 @@ class TransformersChatModel(BaseChatModel):
         return {"model": self.files.id, "revision": self.files.revision}
 
     @property
-    def loaded(self) -> tuple[Any, Any]:
-        """`(model, tokenizer)`; loaded once, also when several ask first at the same time."""
+    def loaded(self) -> tuple[TokenEngine, Any]:
+        """`(engine, tokenizer)`; loaded once, also when several ask first at the same time."""
         with self._loading:
             if self._loaded is None:
-                self._loaded = load_generator(self.files, self.config)
+                self._loaded = open_engine(self.files, self.config)
             return self._loaded
 
+    @property
+    def context_tokens(self) -> int | None:
+        """Tokens that the model reads and writes in all, as its files say; None where they do not."""
+        file = self.files.path / "config.json"
+        return json.loads(file.read_text("utf-8")).get("max_position_embeddings") if file.is_file() else None
+
     def prompt_tokens(self, messages: Sequence[BaseMessage]) -> int:
-        """Tokens of the messages in the model's chat format."""
-        return _tokenized(list(messages), self.loaded[1], self.files.id)["input_ids"].shape[1]
+        """How long the messages are in this model's chat format, in tokens."""
+        return len(tokenize(messages, self.loaded[1], self.files.id))
+
+    def close(self) -> None:
+        """Ends all work and the threads; the next question starts them again."""
+        with self._loading:
+            for engine in (self._loaded and self._loaded[0], self._plain):
+                if engine:
+                    engine.close()
+            self._loaded = self._plain = None
 
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
@@ -145,54 +166,84 @@ class TransformersChatModel(BaseChatModel):
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
-        from transformers import TextIteratorStreamer
-
-        model, tokenizer = self.loaded
-        inputs = _tokenized(messages, tokenizer, self.files.id).to(model.device)
-        prompt_tokens = inputs["input_ids"].shape[1]
+        engine, tokenizer = self.loaded
         decoding: Decoding = kwargs.get("decoding") or self.config.decoding
-        self._check_length(prompt_tokens, decoding.max_new_tokens, getattr(model.config, "max_position_embeddings", None))
-        streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-        job = _Job(model, dict(inputs), self._generation_settings(decoding, tokenizer), decoding.seed, streamer)
-        job.start()
-        reported = 0
+        prompt = tokenize(messages, tokenizer, self.files.id)
+        if decoding.num_beams > 1:
+            engine = self._plain_engine()
+        generation = engine.generate(prompt, decoding)
+        count = _Count(len(prompt), generation)
         try:
-            for text in until_stop(streamer, stop or ()):
-                metadata = {} if reported else {"queue_s": job.queue_s}
-                usage = _usage(0 if reported else prompt_tokens, max(job.new_tokens, 1) - reported)
-                reported += usage["output_tokens"]
-                chunk = ChatGenerationChunk(message=AIMessageChunk(content=text, response_metadata=metadata, usage_metadata=usage))
+            for text in until_stop(_decoded(count.counted(), tokenizer), stop or ()):
+                chunk = ChatGenerationChunk(message=count.chunk(text))
                 if run_manager:
                     run_manager.on_llm_new_token(text, chunk=chunk)
                 yield chunk
         finally:
-            job.cancel()
-        if job.error is not None:
-            raise GeneratorUnavailable(f"the generator failed: {job.error}") from job.error
-        last = _usage(0 if reported else prompt_tokens, job.new_tokens - reported)
-        yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=last, chunk_position="last"))
+            generation.close()
+        yield ChatGenerationChunk(message=count.chunk("", chunk_position="last"))
 
-    def _check_length(self, prompt_tokens: int, new_tokens: int, longest: int | None) -> None:
-        if longest is not None and prompt_tokens + new_tokens > longest:
-            raise GeneratorUnavailable(
-                f"the prompt has {prompt_tokens} tokens and the answer may have {new_tokens}, "
-                f"but {self.files.id} takes {longest} in all; lower context_tokens or max_new_tokens"
-            )
+    def _plain_engine(self) -> PlainEngine:
+        """For beams, which the engine of many answers does not know."""
+        with self._loading:
+            if self._plain is None:
+                self._plain = PlainEngine(*load_generator(self.files, self.config), guess_tokens=0)
+            return self._plain
 
-    def _generation_settings(self, decoding: Decoding, tokenizer: Any) -> dict[str, Any]:
-        settings: dict[str, Any] = {"max_new_tokens": decoding.max_new_tokens, "pad_token_id": tokenizer.eos_token_id}
-        if decoding.temperature > 0:
-            sampling = {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": decoding.top_k}
-            settings |= {"do_sample": True, **sampling}
+
+def open_engine(files: ModelFiles, config: Config) -> tuple[TokenEngine, Any]:
+    """What computes the model on the wanted device, and the tokenizer. A model that the fast decoder is not for gets transformers, and the
+    log says why.
+
+    Raises:
+        GeneratorUnavailable: the files do not load.
+    """
+    device = choose_device(config.device)
+    if config.own_decoder:
+        try:
+            decoder = LlamaDecoder(read_decoder_recipe(files.path), choose_dtype(config.dtype, device), device)
+        except ModelError as e:
+            _LOG.warning("the generator runs through transformers, which is slower and serves one at a time: %s", e)
         else:
-            settings |= {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-        if decoding.repetition_penalty != 1.0:
-            settings["repetition_penalty"] = decoding.repetition_penalty
-        if decoding.num_beams > 1:
-            settings["num_beams"] = decoding.num_beams
-        elif self.config.prompt_lookup_tokens:
-            settings["prompt_lookup_num_tokens"] = self.config.prompt_lookup_tokens
-        return settings
+            tokenizer = load_tokenizer(files)
+            ends = end_tokens(files.path, tokenizer)
+            engine = BatchingEngine(
+                decoder, ends, config.slots, config.prompt_lookup_tokens, config.generator_cache_mb, config.prefix_cache
+            )
+            return engine, tokenizer
+    model, tokenizer = load_generator(files, config)
+    return PlainEngine(model, tokenizer, config.prompt_lookup_tokens), tokenizer
+
+
+class _Count:
+    """Counts tokens on their way, and tells each of them once, with the next chunk."""
+
+    def __init__(self, prompt_tokens: int, generation: Generation) -> None:
+        self._input, self._output = prompt_tokens, 0
+        self._generation = generation
+        self._is_first = True
+
+    def counted(self) -> Iterator[int]:
+        for tokens in self._generation:
+            for token in tokens:
+                self._output += 1
+                yield token
+
+    def chunk(self, text: str, **more: Any) -> AIMessageChunk:
+        usage = UsageMetadata(input_tokens=self._input, output_tokens=self._output, total_tokens=self._input + self._output)
+        metadata = {"queue_s": self._generation.queue_s, "reused_tokens": self._generation.reused_tokens} if self._is_first else {}
+        self._input, self._output, self._is_first = 0, 0, False
+        return AIMessageChunk(content=text, usage_metadata=usage, response_metadata=metadata, **more)
+
+
+def _decoded(tokens: Iterable[int], tokenizer: Any) -> Iterator[str]:
+    """The text of tokens as they come, never half a character."""
+    from tokenizers.decoders import DecodeStream
+
+    stream = DecodeStream(skip_special_tokens=True)
+    for token in tokens:
+        if text := stream.step(tokenizer.backend_tokenizer, token):
+            yield text
 
 
 def until_stop(texts: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
@@ -210,58 +261,11 @@ def until_stop(texts: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
             yield text
 
 
-def _tokenized(messages: list[BaseMessage], tokenizer: Any, name: str) -> Any:
+def tokenize(messages: Sequence[BaseMessage], tokenizer: Any, name: str) -> list[int]:
     """The messages in the model's chat format. What stands in them cannot speak as another role: control tokens become plain text."""
     control = re.compile("|".join(map(re.escape, tokenizer.all_special_tokens)) or r"(?!)")
     chat = [{"role": _ROLES[message.type], "content": control.sub(lambda found: f"‹{found[0][1:]}", message.text)} for message in messages]
     try:
-        return tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        return tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)["input_ids"]
     except ValueError as e:
         raise GeneratorUnavailable(f"{name} has no chat format ({e}); use an instruction-tuned model") from e
-
-
-def _usage(input_tokens: int, output_tokens: int) -> UsageMetadata:
-    return UsageMetadata(input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=input_tokens + output_tokens)
-
-
-class _Job:
-    """One generation in a thread of its own, which ends within a token of `cancel`."""
-
-    def __init__(self, model: Any, inputs: dict[str, Any], settings: dict[str, Any], seed: int, streamer: Any) -> None:
-        self._model, self._inputs, self._settings, self._seed, self._streamer = model, inputs, settings, seed, streamer
-        self._cancelled = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="generate", daemon=True)
-        self.queue_s = 0.0
-        self.new_tokens = 0
-        self.error: Exception | None = None
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def cancel(self) -> None:
-        """Ends the work; returns when it has ended."""
-        self._cancelled.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        import torch
-
-        waiting_since = time.perf_counter()
-        try:
-            with COMPUTE_LANE, torch.inference_mode():
-                self.queue_s = time.perf_counter() - waiting_since
-                if not self._cancelled.is_set():
-                    torch.manual_seed(self._seed)
-                    self._model.generate(**self._inputs, **self._settings, streamer=self._streamer, stopping_criteria=[self._stop])
-        except Exception as e:  # noqa: BLE001 (whatever it is, the reader's thread raises it again)
-            self.error = e
-        finally:
-            self._streamer.end()
-
-    def _stop(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
-        import torch
-
-        self.new_tokens = input_ids.shape[1] - self._inputs["input_ids"].shape[1]
-        if not self._cancelled.is_set():
-            COMPUTE_LANE.give_way()
-        return torch.full((input_ids.shape[0],), self._cancelled.is_set(), dtype=torch.bool, device=input_ids.device)

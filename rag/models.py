@@ -297,15 +297,30 @@ def load_reranker(name: str, config: Config) -> CrossEncoder:
     return CrossEncoder(str(files.path), **_encoder_settings(config))
 
 
+def load_tokenizer(files: ModelFiles) -> Any:
+    """The tokenizer of a causal LM, with its chat format.
+
+    Raises:
+        GeneratorUnavailable: it does not load.
+    """
+    prepare_environment(allow_downloads=False)
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(files.path, trust_remote_code=False)
+    except (OSError, ValueError) as e:
+        raise GeneratorUnavailable(f"the tokenizer in {files.path} does not load: {e}") from e
+
+
 def load_generator(files: ModelFiles, config: Config) -> tuple[Any, Any]:
     """`(model, tokenizer)` of a causal LM, ready on its device."""
     prepare_environment(config.allow_downloads)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     _without_progress_bars()
     device = choose_device(config.device)
+    tokenizer = load_tokenizer(files)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(files.path, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             files.path, dtype=choose_dtype(config.dtype, device), trust_remote_code=False, use_safetensors=True
         )

@@ -51,7 +51,8 @@ ALLOWED = {
     "bench_search": {
         "bench_corpus", "config", "embed", "errors", "golden", "models", "retrieve", "snapshots", "store", "timing", "types", "vectors",
     },
-    "bench": {"bench_search", "config", "embed", "errors", "models"},
+    "bench_answer": {"batching", "config", "errors", "generate", "golden", "models", "prompts", "types"},
+    "bench": {"bench_answer", "bench_search", "config", "embed", "errors", "models"},
     "backup": {"database", "errors", "files", "lock", "snapshots", "store"},
     "retrieve": {
         "compose", "config", "dialogue", "embed", "errors", "interpret", "lane", "lexical", "models", "snapshots", "store", "timing",
@@ -59,7 +60,11 @@ ALLOWED = {
     },
     "evidence": {"embed", "lexical", "store", "text", "types"},
     "ground": {"evidence", "text", "types"},
-    "generate": {"config", "errors", "lane", "models", "types"},
+    "generation": {"errors", "types"},
+    "decoder": {"errors"},
+    "batching": {"decoder", "errors", "generation", "lane", "types"},
+    "plain_engine": {"errors", "generation", "lane", "types"},
+    "generate": {"batching", "config", "decoder", "errors", "generation", "models", "plain_engine", "types"},
     "context": {"errors", "evidence", "prompts", "types"},
     "answer": {
         "config", "context", "errors", "evidence", "generate", "ground", "prompts", "retrieve", "screen", "text", "timing",
