@@ -12,7 +12,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,12 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     answering = argparse.ArgumentParser(add_help=False)
     answering.add_argument("--generator", help="bundled, none, a folder or a hub id")
     answering.add_argument("--base-url", help="an OpenAI-compatible server")
+    _add_knobs(answering)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     search = commands.add_parser("search", parents=[common, about, asked], help="find passages")
     search.add_argument("-k", type=positive, dest="hits", help="how many hits (default 5; 10 with --queries)")
     search.set_defaults(command=_search)
     ask = commands.add_parser("ask", parents=[common, about, asked, answering], help="answer a question")
+    ask.add_argument("--show-prompt", action="store_true", help="also the very prompt, and the tokens of its parts")
     ask.set_defaults(command=_ask)
     evaluate = commands.add_parser("evaluate", parents=[common, about, answering], help="measure with golden questions")
     evaluate.add_argument("questions", type=Path, metavar="QUESTIONS.jsonl")
@@ -115,6 +117,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+KNOBS = (
+    "preset", "prompt", "length", "language", "temperature", "top_p", "top_k", "repetition_penalty", "num_beams", "max_new_tokens", "seed",
+)  # fmt: skip
+
+
+def _add_knobs(parser: argparse.ArgumentParser) -> None:
+    """How answers are written: flags named as the settings; unknown names and values out of range are the config's errors."""
+    parser.add_argument(
+        "--preset", metavar="NAME", help="exact, explain, quick, large-server: a set of settings that the config changes further"
+    )
+    parser.add_argument("--prompt", metavar="NAME", help="short or explain: what the generator is told")
+    parser.add_argument("--length", metavar="NAME", help="short, medium or long answers")
+    parser.add_argument("--language", metavar="CODE", help="of the answers: auto (the question's) or ISO 639-1, such as en")
+    parser.add_argument("--temperature", type=float, metavar="T", help="0 is greedy")
+    parser.add_argument("--top-p", type=float, metavar="P", help="sample from the likeliest tokens that make up this share")
+    parser.add_argument("--top-k", type=int, metavar="K", help="sample from the K likeliest tokens; 0 for all")
+    parser.add_argument("--repetition-penalty", type=float, metavar="R", help="1 for none")
+    parser.add_argument("--num-beams", type=int, metavar="N", help="beams of a search for the likeliest text; slower")
+    parser.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer")
+    parser.add_argument("--seed", type=int, help="of the sampling")
+
+
 def _filter(text: str) -> tuple[str, str | int]:
     key, equals, value = text.partition("=")
     if not equals or key not in FILTERS:
@@ -137,7 +161,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 def _config(options: argparse.Namespace) -> Config:
     from rag.config import Config
 
-    flags = {name: getattr(options, name, None) for name in ("store", "device", "dtype", "generator", "base_url")}
+    flags = {name: getattr(options, name, None) for name in ("store", "device", "dtype", "generator", "base_url", *KNOBS)}
     return Config.load(options.config, **flags)
 
 
@@ -200,10 +224,18 @@ def _ask(options: argparse.Namespace) -> int:
     for golden in _asked(options):
         answered = answer(golden.question, _scope(options, golden), engine, golden.history)
         if options.json:
-            print(json.dumps({"id": golden.id} | answer_to_json(answered), ensure_ascii=False), flush=True)
+            shown = answered if options.show_prompt else replace(answered, prompt=(), prompt_parts={})
+            print(json.dumps({"id": golden.id} | answer_to_json(shown), ensure_ascii=False), flush=True)
         else:
-            print("\n".join(_answer_lines(answered)))
+            print("\n".join([*_answer_lines(answered), *(_prompt_lines(answered) if options.show_prompt else ())]))
     return 0
+
+
+def _prompt_lines(answered: Answer) -> Iterator[str]:
+    parts = ", ".join(f"{part} {tokens}" for part, tokens in answered.prompt_parts.items())
+    yield f"\nPrompt ({parts} tokens):" if answered.prompt else "\nNo prompt: the generator was not asked."
+    for turn in answered.prompt:
+        yield f"--- {turn.role}\n{turn.content}"
 
 
 def _answer_lines(answered: Answer) -> Iterator[str]:
@@ -215,6 +247,8 @@ def _answer_lines(answered: Answer) -> Iterator[str]:
             " (partly supported)" if sentence.support.value == "weak" else ""
         )
     yield ""
+    for notice in answered.notices:
+        yield f"note: {notice}"
     for source in answered.sources:
         yield f"[{source.n}] {source.passage.source} · {source.passage.chunk.location.label}" + (
             f"\n    “{source.quote}”" if source.quote else ""

@@ -13,17 +13,19 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessageChunk, BaseMessage
 
 from rag.admission import TICK_S, Admission, Ticket
 from rag.answer_cache import AnswerCache
-from rag.config import Config
+from rag.config import BUNDLED, Config
+from rag.context import estimate_tokens, fit_prompt
 from rag.errors import GeneratorBusy, GeneratorUnavailable, OutOfTime
 from rag.evidence import Evidence, confidence, select_evidence, word_weights
-from rag.generate import load_chat_model, stream_chat
+from rag.generate import context_length, load_chat_model, prompt_tokens, stream_chat
 from rag.ground import Grounding, ground, stable_prefix, without_markers
-from rag.prompts import REFUSAL, STOP, build_messages
+from rag.prompts import AUTO, REFUSAL, STOP, Prompt, language_name
 from rag.retrieve import Searcher, check_question
+from rag.screen import holds_links, speaks_to_assistant, without_foreign_links
 from rag.text import sentence_spans, sentences, words
 from rag.timing import Stopwatch
 from rag.types import Answer, Hit, Mode, Passage, Scope, Sentence, Source, Support, Turn, Waiting
@@ -153,16 +155,20 @@ def _answer_afresh(question: str, scope: Scope, engine: Engine, history: Sequenc
     with watch.stage("evidence"):
         weights = word_weights(standalone, searcher.store, scope.course, asked.language)
         evidence = select_evidence(query, hits[: config.sources], weights, searcher.embedder)
+        evidence, screened = _screened(evidence) if config.skip_instructions else (evidence, [])
         sure = confidence(evidence)
     shown = frozenset({Support.SUPPORTED, Support.WEAK} if config.show_weak_sentences else {Support.SUPPORTED})
     passages = [hit.passage for hit in hits[: config.sources]]
-    draft = _Composition(question, standalone, sure, passages, shown, list(asked.notices))
+    draft = _Composition(question, standalone, sure, passages, shown, [*asked.notices, *screened], config.skip_instructions)
     if not evidence or sure < config.confidence_floor:
         yield _refusal(draft, hits, watch)
         return
-    if engine.chat_model is not None:
+    unwritten = _unwritten_language(asked.language, engine)
+    if unwritten:
+        draft.notices.append(unwritten)
+    if engine.chat_model is not None and not unwritten:
         try:
-            yield from _generate_in_turn(draft, evidence, engine, history, watch, asker)
+            yield from _generate_in_turn(draft, evidence, engine, history if asked.leans else (), watch, asker)
         except OutOfTime:
             draft.notices.append(CUT if draft.sentences else LATE)
         except GeneratorBusy:
@@ -172,6 +178,10 @@ def _answer_afresh(question: str, scope: Scope, engine: Engine, history: Sequenc
             _LOG.warning("the generator could not answer: %s", e)
             draft.notices.append(FAILED)
             draft.sentences.clear()
+        if not draft.sentences and config.language not in (AUTO, asked.language or "en"):
+            draft.notices.append(
+                f"an answer in {language_name(config.language)} could not be checked against the materials; these are their own words"
+            )
     with watch.stage("ground"):
         _add_evidence(draft, evidence)
     yield draft.finished(watch)
@@ -188,9 +198,12 @@ class _Composition:
     shown: frozenset[Support]
     """The degrees of support with which a generated sentence is shown."""
     notices: list[str] = field(default_factory=list)
+    skips_instructions: bool = True
     mode: Mode = Mode.EXTRACTIVE
     sentences: list[Sentence] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    prompt: tuple[Turn, ...] = ()
+    prompt_parts: dict[str, int] = field(default_factory=dict)
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -228,6 +241,8 @@ class _Composition:
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
             notices=tuple(self.notices),
+            prompt=self.prompt,
+            prompt_parts=self.prompt_parts,
         )
 
 
@@ -274,9 +289,10 @@ def _generate(
     """Streams the generator's answer; sentences that are not supported well enough are left out."""
     assert engine.chat_model is not None
     with watch.stage("prompt"):
-        messages = build_messages(draft.question, _prompt_sources(evidence, engine), history)
+        messages = _fit_prompt(draft, evidence, engine, history)
     draft.mode = Mode.GENERATED
     unfinished = ""
+    known = " ".join(passage.chunk.text for passage in draft.passages).lower()
     with closing(stream_chat(engine.chat_model, messages, STOP, engine.config.decoding)) as chunks:
         for chunk in _in_time(_timed(chunks, watch), engine, deadline):
             _count_tokens(draft, chunk)
@@ -287,7 +303,7 @@ def _generate(
                 yield draft.written()
             if len(draft.sentences) >= engine.config.answer_sentences or is_looping(unfinished):
                 return
-            yield Draft(stable_prefix(unfinished))
+            yield Draft(without_foreign_links(stable_prefix(unfinished), known))
     with watch.stage("ground"):
         for sentence in sentences(without_markers(unfinished)):
             _ground_into(draft, sentence)
@@ -335,10 +351,25 @@ def _ground_into(draft: _Composition, sentence: str) -> bool:
     if sentence.endswith((":", "?")) or any(sentence == earlier.text for earlier in draft.sentences):
         return False
     grounding = ground(sentence, draft.passages, draft.standalone)
-    if grounding.support not in draft.shown:
+    if grounding.support not in draft.shown or not holds_links(sentence, grounding.quote):
+        return False
+    material = grounding.passage.material if grounding.passage else None
+    if draft.skips_instructions and any(speaks_to_assistant(text, material) for text in (sentence, grounding.quote)):
         return False
     draft.add(sentence, grounding)
     return True
+
+
+def _screened(evidence: Sequence[Evidence]) -> tuple[list[Evidence], list[str]]:
+    """The evidence without statements that speak to an assistant, and what a reader is told of these."""
+    kept, files = [], []
+    for one in evidence:
+        if speaks_to_assistant(one.text, one.hit.passage.material):
+            files.append(one.hit.passage.source)
+        else:
+            kept.append(one)
+    named = ", ".join(dict.fromkeys(files))
+    return kept, [f"instructions to the assistant stand in {named}; they were not followed and not taken for an answer"] if files else []
 
 
 def _add_evidence(draft: _Composition, evidence: Sequence[Evidence]) -> None:
@@ -358,8 +389,51 @@ def _as_sentence(statement: str) -> str:
     return re.sub(r"^[-*•]\s+|^#+\s+", "", " ".join(labelled.split()))
 
 
-def _prompt_sources(evidence: Sequence[Evidence], engine: Engine) -> list[tuple[int, str, str]]:
-    """The strongest statements within the context budget, grouped by passage, in reading order."""
+def _fit_prompt(draft: _Composition, evidence: Sequence[Evidence], engine: Engine, history: Sequence[Turn]) -> list[BaseMessage]:
+    """The messages for the generator, kept with the answer; what did not fit is told.
+
+    Args:
+        history: what the question leans on; a question that leans on nothing is given as it stands by itself.
+    """
+    assert engine.chat_model is not None
+    model, config = engine.chat_model, engine.config
+
+    def count(messages: Sequence[BaseMessage]) -> int:
+        return prompt_tokens(model, messages) or estimate_tokens(messages)
+
+    fitted = fit_prompt(
+        draft.question if history else draft.standalone,
+        _strongest(evidence, engine),
+        history,
+        Prompt.named(config.prompt, config.length, config.language),
+        count,
+        longest=context_length(model, config) - config.max_new_tokens,
+        history_tokens=config.history_tokens,
+    )
+    draft.prompt = tuple(Turn(_ROLES[message.type], message.text) for message in fitted.messages)
+    draft.prompt_parts = fitted.tokens
+    draft.notices += fitted.notices
+    return list(fitted.messages)
+
+
+_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+
+
+def _unwritten_language(asked: str | None, engine: Engine) -> str:
+    """What a reader is told where the answer cannot be written in the language that is wanted; empty where it can.
+
+    Args:
+        asked: the question's language, where it is known.
+    """
+    wanted = asked if engine.config.language == AUTO else engine.config.language
+    is_bundled = engine.config.generator == BUNDLED and not engine.config.base_url
+    if engine.chat_model is None or not is_bundled or wanted in (None, "en"):
+        return ""
+    return f"the bundled generator writes English only, not {language_name(wanted)}; these are the materials' own words"
+
+
+def _strongest(evidence: Sequence[Evidence], engine: Engine) -> list[Evidence]:
+    """The strongest statements within the context budget."""
     chosen: list[Evidence] = []
     budget = engine.config.context_tokens
     for one, tokens in zip(evidence, engine.searcher.embedder.count_tokens([one.text for one in evidence]), strict=True):
@@ -367,13 +441,7 @@ def _prompt_sources(evidence: Sequence[Evidence], engine: Engine) -> list[tuple[
             break
         chosen.append(one)
         budget -= tokens
-    by_passage: dict[int, list[Evidence]] = {}
-    for one in sorted(chosen, key=lambda one: (one.hit.rank, one.start)):
-        by_passage.setdefault(one.hit.passage.chunk_id, []).append(one)
-    return [
-        (n, statements[0].hit.passage.chunk.context, " ".join(one.text for one in statements))
-        for n, statements in enumerate(by_passage.values(), start=1)
-    ]
+    return chosen
 
 
 def _count_tokens(draft: _Composition, chunk: AIMessageChunk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import ConfigError
+from rag.presets import read_length, read_preset, read_prompt
 from rag.types import Decoding
 
 BUNDLED = "bundled"
@@ -114,6 +116,19 @@ class Config:
     """Longest time for generating an answer, waiting included. What is written and checked by then is the answer."""
     cached_answers: int = 500
     """Answers kept in memory to be given again to the same question; 0 for none."""
+    server_context_tokens: int = 8192
+    """What the model of a generator's server reads and writes in all; one in this process says so itself."""
+
+    preset: str = ""
+    """A named set of settings (`exact`, `explain`, `quick`, `large-server`) that the file's and the flags' settings change further."""
+    prompt: str = "short"
+    """What the generator is told: a table of rag/presets/prompts.toml."""
+    length: str = "medium"
+    """`short`, `medium` or `long` answers: sets `answer_sentences` and `max_new_tokens` where these are not set beside it."""
+    language: str = "auto"
+    """Language of the answers: `auto`, the question's, or an ISO 639-1 code. The bundled generator writes English."""
+    history_tokens: int = 400
+    """Tokens of earlier messages in a prompt, at most; 0 for none."""
 
     context_tokens: int = 700
     """Word pieces of evidence in a prompt."""
@@ -125,6 +140,8 @@ class Config:
     """Whether generated sentences that the materials hold only in part are shown, marked. A small generator's are mostly wrong."""
     prompt_statements: int = 3
     """Sentences of the materials that the generator is given. A small model copies right from two or three and gets lost in more."""
+    skip_instructions: bool = True
+    """Whether statements of the materials that speak to an assistant ("ignore previous instructions") are no evidence; it is told."""
     confidence_floor: float = 0.35
     """Below it Lectern says that the materials do not hold the answer."""
     question_characters: int = 2000
@@ -161,10 +178,19 @@ class Config:
             ("waiting", 0, 100_000),
             ("deadline_s", 0.001, 86_400.0),
             ("cached_answers", 0, 1_000_000),
+            ("server_context_tokens", 256, 100_000_000),
+            ("history_tokens", 0, 100_000_000),
+            ("context_tokens", 1, 100_000_000),
+            ("prompt_statements", 1, 10_000),
+            ("answer_sentences", 1, 10_000),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{name} is {value}; expected {low} to {high}")
+        read_prompt(self.prompt)
+        read_length(self.length)
+        if not re.fullmatch(r"auto|[a-z]{2}", self.language):
+            raise ConfigError(f"language is {self.language!r}; expected auto or a code of two letters such as en (ISO 639-1)")
         if self.quantize not in (NONE, "8bit", "4bit"):
             raise ConfigError(f"quantize is {self.quantize!r}; expected none, 8bit or 4bit")
 
@@ -179,24 +205,48 @@ class Config:
 
     @classmethod
     def load(cls, path: Path | None = None, **flags: Any) -> Config:
-        """The settings of this run.
+        """The settings of this run: defaults, then the preset, then the file, then flags.
 
         Args:
             path: a TOML file; without one `$LECTERN_CONFIG`, then `lectern.toml` in the working directory if it is there.
             flags: settings from the command line; those that are None were not given.
 
         Raises:
-            ConfigError: the file is missing or no TOML, a key is unknown, a value has the wrong type or is out of range.
+            ConfigError: the file is missing or no TOML, a key or preset is unknown, a value has the wrong type or is out of range.
         """
         values: dict[str, Any] = {}
         if store := os.environ.get("LECTERN_STORE"):
             values["store"] = store
-        values |= _read_toml(path)
-        values |= {key: value for key, value in flags.items() if value is not None}
+        told = {key: value for key, value in flags.items() if value is not None}
+        file = _read_toml(path)
+        for layer in (_preset_of(file | told), file, told):
+            values |= _with_length(layer)
         return cls(**_checked(values))
+
+    def adjusted(self, **changes: Any) -> Config:
+        """These settings with some changed, checked as in `load`; a preset or a length among them brings its own.
+
+        Raises:
+            ConfigError: a setting is unknown, or a value has the wrong type or is out of range.
+        """
+        values = _with_length(_preset_of(changes)) | _with_length(changes)
+        return dataclasses.replace(self, **_checked(values))
 
     def replace(self, **changes: Any) -> Config:
         return dataclasses.replace(self, **changes)
+
+
+def _preset_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    name = settings.get("preset")
+    return read_preset(name) if isinstance(name, str) and name else {}
+
+
+def _with_length(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with what their `length` stands for; what is set beside it wins."""
+    name = settings.get("length")
+    if not isinstance(name, str):
+        return dict(settings)
+    return {key: value for key, value in read_length(name).items() if key != "asked_for"} | dict(settings)
 
 
 def _read_toml(path: Path | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ each token.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
@@ -61,6 +62,18 @@ def stream_chat(model: BaseChatModel, messages: list[BaseMessage], stop: list[st
     yield from cast("Generator[AIMessageChunk]", model.stream(messages, stop=stop, decoding=decoding))
 
 
+def prompt_tokens(model: BaseChatModel, messages: Sequence[BaseMessage]) -> int | None:
+    """How many tokens a prompt has for a model in this process; None where only a server knows."""
+    return model.prompt_tokens(messages) if isinstance(model, TransformersChatModel) else None
+
+
+def context_length(model: BaseChatModel, config: Config) -> int:
+    """Tokens that a generator reads and writes in all."""
+    if not isinstance(model, TransformersChatModel):
+        return config.server_context_tokens
+    return model.context_tokens or config.server_context_tokens
+
+
 class TransformersChatModel(BaseChatModel):
     """A causal LM in this process. The weights load at first use.
 
@@ -92,6 +105,12 @@ class TransformersChatModel(BaseChatModel):
             if self._loaded is None:
                 self._loaded = open_engine(self.files, self.config)
             return self._loaded
+
+    @property
+    def context_tokens(self) -> int | None:
+        """Tokens that the model reads and writes in all, as its files say; None where they do not."""
+        file = self.files.path / "config.json"
+        return json.loads(file.read_text("utf-8")).get("max_position_embeddings") if file.is_file() else None
 
     def prompt_tokens(self, messages: Sequence[BaseMessage]) -> int:
         """How long the messages are in this model's chat format, in tokens."""

@@ -46,6 +46,9 @@ class Interpreted:
     meaning: str = ""
     """What the dense leg searches for in place of `text`, where a conversation says more than that; empty where it does not."""
 
+    leans: bool = False
+    """Whether a generator needs the messages before to understand it."""
+
     @property
     def dense(self) -> str:
         """What the dense leg searches for."""

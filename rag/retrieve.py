@@ -19,6 +19,7 @@ import numpy as np
 
 from rag.compose import compose, is_broad
 from rag.config import NONE, Config
+from rag.dialogue import meant_by
 from rag.embed import Embedder, SentenceTransformerEmbedder
 from rag.errors import QuestionError
 from rag.interpret import Interpreted, Interpreter
@@ -29,7 +30,7 @@ from rag.snapshots import Snapshot, SnapshotHolder, search
 from rag.store import Store
 from rag.timing import Stopwatch
 from rag.types import Hit, Scope, Turn
-from rag.understand import NamedParts, make_standalone, meaning_of_follow_up
+from rag.understand import NamedParts
 from rag.vectors import ChunkSet
 
 if TYPE_CHECKING:
@@ -85,9 +86,10 @@ class Searcher:
         """
         question = check_question(question, self.config.question_characters)
         self.store.require_course(scope.course)
-        standalone = make_standalone(question, history)[-self.config.question_characters :]
+        meant = meant_by(question, history)
+        standalone = meant.text[-self.config.question_characters :]
         asked = self._interpreter.interpret(standalone, self.store.settle(scope), self.config.correct_spelling)
-        return replace(asked, meaning=meaning_of_follow_up(question, history))
+        return replace(asked, meaning=meant.meaning, leans=meant.leans)
 
     def search(
         self,

@@ -251,6 +251,8 @@ class Answer:
     notices: tuple[str, ...] = ()
     prompt: tuple[Turn, ...] = ()
     """The very messages that the generator was given; none where it was not asked."""
+    prompt_parts: dict[str, int] = field(default_factory=dict)
+    """Tokens of the prompt by part: `system`, `history`, `sources`, `question`; about so many where a server counts its own."""
     cached: bool = False
     """Whether it is an earlier answer to the same question, given again."""
 

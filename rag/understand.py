@@ -37,7 +37,7 @@ def make_standalone(question: str, history: Sequence[Turn]) -> str:
         return question
     topic = next((earlier for earlier in reversed(asked) if not is_follow_up(earlier)), asked[0])
     renamed = numbered_parts(question)  # "what about lab 2", after a question about lab 1, is no longer about that
-    topic = _NUMBERED.sub(lambda part: "" if _KINDS[part[1].lower()] in renamed else part[0], topic)
+    topic = NUMBERED.sub(lambda part: "" if _KINDS[part[1].lower()] in renamed else part[0], topic)
     return " ".join(f"{topic} {question}".split())
 
 
@@ -77,16 +77,16 @@ _ORDINAL_WORDS = "first second third fourth fifth sixth seventh eighth ninth ten
 _NUMBERS = {word: str(number) for number, word in enumerate(_CARDINALS, start=1)}
 _ORDINALS = {word: str(number) for number, word in enumerate(_ORDINAL_WORDS, start=1)}
 _KIND = "|".join(_KINDS)
-_NUMBERED = re.compile(rf"\b({_KIND})s?[\s#_-]*0*(\d{{1,2}}|{'|'.join(_NUMBERS)})(?![\d.]\d|\w)", re.IGNORECASE)
-_COUNTED = re.compile(rf"\b({'|'.join(_ORDINALS)})\s+({_KIND})\b", re.IGNORECASE)
+NUMBERED = re.compile(rf"\b({_KIND})s?[\s#_-]*0*(\d{{1,2}}|{'|'.join(_NUMBERS)})(?![\d.]\d|\w)", re.IGNORECASE)
+COUNTED = re.compile(rf"\b({'|'.join(_ORDINALS)})\s+({_KIND})\b", re.IGNORECASE)
 
 
 def numbered_parts(text: str) -> dict[str, set[str]]:
     """The numbered parts of a course that a text names: `hw 2 or the third lab` gives `{"assignment": {"2"}, "lab": {"3"}}`."""
     parts: dict[str, set[str]] = {}
-    for kind, number in _NUMBERED.findall(text):
+    for kind, number in NUMBERED.findall(text):
         parts.setdefault(_KINDS[kind.lower()], set()).add(_NUMBERS.get(number.lower(), number))
-    for ordinal, kind in _COUNTED.findall(text):
+    for ordinal, kind in COUNTED.findall(text):
         parts.setdefault(_KINDS[kind.lower()], set()).add(_ORDINALS[ordinal.lower()])
     return parts
 

@@ -46,6 +46,7 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
         "notices": list(answer.notices),
         "cached": answer.cached,
         "prompt": [{"role": turn.role, "content": turn.content} for turn in answer.prompt],
+        "prompt_parts": answer.prompt_parts,
     }
 
 
@@ -67,6 +68,7 @@ def answer_from_json(value: Mapping[str, Any]) -> Answer:
         notices=tuple(value["notices"]),
         cached=value.get("cached", False),  # answers kept before these keys lack them
         prompt=tuple(Turn(one["role"], one["content"]) for one in value.get("prompt", ())),
+        prompt_parts=value.get("prompt_parts", {}),
     )
 
 

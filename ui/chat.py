@@ -17,7 +17,7 @@ from rag.errors import LecternError
 from rag.records import Course
 from rag.store import Store
 from rag.types import Answer, Mode, Scope, Sentence, Source, Turn, Waiting
-from ui import errors, latency, render, sources, state
+from ui import errors, latency, render, settings, sources, state
 
 EXAMPLES = 3
 AVATARS = {"user": ":material/person:", "assistant": ":material/menu_book:"}
@@ -65,6 +65,9 @@ def _show(config: Config, store: Store) -> None:
     with place, st.spinner("Loading the models…"):
         engine = state.load_engine(config)
     engine_line.caption(describe_engine(engine))
+    with st.sidebar:
+        settings.show_settings(engine.config)
+    engine = settings.for_session(engine)
     if question:
         with place:
             _answer(question, course, engine, store, conversation)
@@ -191,6 +194,7 @@ def _show_messages(messages: Sequence[Message]) -> None:
             else:
                 _show_body(message.answer)
                 _show_foundation(message.answer, str(number))
+                _show_prompt(message.answer)
 
 
 def _bubble(role: str) -> DeltaGenerator:
@@ -220,6 +224,17 @@ def _show_foundation(answer: Answer, key: str) -> None:
     latency.show_latency(answer.latency, answer.completion_tokens, key)
 
 
+def _show_prompt(answer: Answer) -> None:
+    """The very messages that the generator was given, as the characters they are made of: they hold texts of documents."""
+    if not answer.prompt:
+        return
+    with st.expander("Prompt", icon=":material/data_object:"):
+        st.caption(render.label(" · ".join(f"{part} {tokens} tokens" for part, tokens in answer.prompt_parts.items())))
+        for turn in answer.prompt:
+            st.caption(render.label(turn.role))
+            st.code(turn.content, language=None, wrap_lines=True)
+
+
 def _answer(question: str, course: Course, engine: Engine, store: Store, conversation: Conversation | None) -> None:
     """Answers on the page while it is written, then keeps the exchange. Stopping the script closes the stream, and nothing is kept."""
     with _bubble("user"):
@@ -243,6 +258,7 @@ def _stream(question: str, scope: Scope, engine: Engine, history: Sequence[Turn]
     text, status = st.empty(), st.empty()
     status.caption("Searching the materials…")
     written: tuple[Sentence, ...] = ()
+    drafting = False
     with closing(stream_answer(question, scope, engine, history, state.asker())) as events:
         for event in events:
             match event:
@@ -252,6 +268,9 @@ def _stream(question: str, scope: Scope, engine: Engine, history: Sequence[Turn]
                     read = [hit.passage.source for hit in hits[: engine.config.sources]]
                     status.caption(reading(read))
                 case Draft(draft):
+                    if not drafting:
+                        drafting = True
+                        status.caption("Gray words are being written and not yet checked against the materials.")
                     text.markdown(render.sentences(written, Mode.GENERATED, draft))
                 case Written(sentences):
                     written = sentences

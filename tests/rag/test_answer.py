@@ -157,3 +157,69 @@ def test_partly_supported_sentences_are_shown_only_when_asked_for_and_then_marke
     showing = replace(engine, config=engine.config.replace(show_weak_sentences=True))
     first = answer("What about delays?", OPTICS, saying(showing, text)).sentences[0]
     assert (first.text, first.support) == (text, Support.WEAK)
+
+
+def test_sources_of_an_earlier_turn_do_not_leak_into_the_next_answer(engine: Engine) -> None:
+    """The second answer cites only what was found for it, and what was said before holds no sentence of it."""
+    before = "Spherical aberration blurs the image because marginal rays meet closer to the lens."
+    history = [Turn("user", "What is spherical aberration?"), Turn("assistant", before)]
+    question = "And how many points does it cost to use a late day then?"
+    elsewhere = Scope("optics", path="syllabus.md")
+    events = list(stream_answer(question, elsewhere, saying(engine, f"{before} Each late day costs 5 points."), history))
+    found, answered = events[0], events[-1]
+    assert isinstance(found, Found)
+    assert isinstance(answered, Answer)
+    assert [turn.content for turn in answered.prompt[1:3]] == [turn.content for turn in history]  # the generator was told, and repeats it
+    assert answered.text == "Each late day costs 5 points."
+    assert {source.passage.chunk_id for source in answered.sources} <= {hit.passage.chunk_id for hit in found.hits}
+
+
+def test_an_earlier_message_is_no_evidence(engine: Engine) -> None:
+    """What a reader made up in an earlier message holds nothing, whether the generator repeats it or not."""
+    history = [Turn("user", "Late days are free on Sundays, right?"), Turn("assistant", "Late days are free on Sundays.")]
+    answered = answer("And how many points do they cost?", OPTICS, saying(engine, "Late days are free on Sundays."), history)
+    assert answered.prompt[2].content == "Late days are free on Sundays."
+    assert "Sundays" not in answered.text
+    assert "5 points" in answered.text
+
+
+def test_a_change_of_topic_leaves_the_old_one_out_of_the_search(engine: Engine) -> None:
+    history = [Turn("user", "What is spherical aberration?"), Turn("assistant", "A blur.")]
+    answered = answer("different question: how many points does a late day cost?", OPTICS, engine, history)
+    assert answered.standalone == "how many points does a late day cost?"
+    assert answered.sources[0].passage.source == "syllabus.md"
+
+
+def test_the_prompt_is_kept_with_the_answer_and_what_did_not_fit_is_told(engine: Engine) -> None:
+    history = [Turn("user", "Hello?"), Turn("assistant", "Hi. " * 300), Turn("user", "And?"), Turn("assistant", "Well.")]
+    question = "And how many points does it cost?"
+    answered = answer(question, OPTICS, saying(engine, "Each late day costs 5 points."), history)
+    assert [turn.role for turn in answered.prompt] == ["system", "user", "assistant", "user"]
+    assert answered.prompt[1].content == "And?"
+    assert answered.prompt[-1].content.endswith(f"Question: {question}")
+    assert answered.notices == ("2 earlier messages did not fit into the prompt",)
+    assert answered.prompt_parts.keys() == {"system", "history", "sources", "question"}
+    assert answer(QUESTION, OPTICS, engine).prompt == ()
+
+
+def test_a_question_that_leans_on_nothing_is_given_without_the_messages_before(engine: Engine) -> None:
+    history = [Turn("user", "What does the first lab cost?"), Turn("assistant", "Nothing.")]
+    for asked, given in ((QUESTION, QUESTION), ("no, the second lab", "What does the second lab cost?")):
+        prompt = answer(asked, OPTICS, saying(engine, "Each late day costs 5 points."), history).prompt
+        assert [turn.role for turn in prompt] == ["system", "user"]
+        assert prompt[-1].content.endswith(f"Question: {given}"), asked
+
+
+def test_a_language_that_the_bundled_generator_does_not_write_is_told_and_the_materials_quoted(engine: Engine) -> None:
+    german = replace(engine, config=engine.config.replace(language="de", generator="bundled"))
+    answered = answer(QUESTION, OPTICS, saying(german, "Each late day costs 5 points."))
+    assert answered.mode is Mode.EXTRACTIVE
+    assert answered.notices == ("the bundled generator writes English only, not German; these are the materials' own words",)
+
+
+def test_an_answer_in_another_language_than_the_materials_cannot_be_checked_and_that_is_told(engine: Engine) -> None:
+    german = replace(engine, config=engine.config.replace(language="de", generator="a-large-model"))
+    answered = answer(QUESTION, OPTICS, saying(german, "Jeder verspätete Tag kostet fünf Punkte."))
+    assert answered.mode is Mode.EXTRACTIVE
+    assert answered.prompt[0].content.endswith("Answer in German.")
+    assert answered.notices == ("an answer in German could not be checked against the materials; these are their own words",)

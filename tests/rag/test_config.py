@@ -4,6 +4,7 @@ import pytest
 
 from rag.config import Config
 from rag.errors import ConfigError
+from rag.presets import preset_names, read_preset
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
@@ -34,6 +35,47 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):
         Config.load(file)
+
+
+def test_defaults_then_preset_then_file_then_flags(tmp_path: Path) -> None:
+    file = tmp_path / "lectern.toml"
+    file.write_text('preset = "explain"\nsources = 9\nprompt_statements = 7\n')
+    config = Config.load(file, prompt_statements=5)
+    assert (config.hits, config.length, config.sources, config.prompt_statements) == (10, "long", 9, 5)
+    assert (config.answer_sentences, config.max_new_tokens) == (8, 400)
+    assert Config.load(file, preset="quick").generator == "none"
+
+
+def test_a_length_brings_its_settings_unless_they_are_set_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "lectern.toml"
+    file.write_text('preset = "explain"\nlength = "short"\nmax_new_tokens = 99\n')
+    assert (Config.load(file).answer_sentences, Config.load(file).max_new_tokens) == (1, 99)
+    assert Config.load(file, length="long").max_new_tokens == 400
+    assert Config().adjusted(length="long") == Config(length="long", answer_sentences=8, max_new_tokens=400)
+    assert Config().adjusted(preset="exact", length="medium").answer_sentences == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"preset": "loud"}, "there is no preset 'loud'; the presets are: exact, explain, large-server, quick"),
+        ({"length": "endless"}, "there is no length 'endless'; the lengths are: short, medium, long"),
+        ({"prompt": "none"}, "there is no prompt 'none'"),
+        ({"language": "english"}, "language is 'english'; expected auto or a code of two letters"),
+        ({"top_p": 2.0}, "top_p is 2.0; expected 0.0 to 1.0"),
+    ],
+)
+def test_wrong_names_and_ranges_are_told(flags: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Config.load(None, **flags)
+    with pytest.raises(ConfigError, match=message):
+        Config().adjusted(**flags)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_is_a_small_difference_that_loads(name: str) -> None:
+    assert 0 < len(read_preset(name)) < 12
+    assert Config.load(None, preset=name) != Config()
 
 
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-from rag.prompts import build_messages
+import pytest
+
+from rag.errors import ConfigError
+from rag.prompts import Prompt, build_messages
 from rag.types import Turn
 
 
@@ -20,6 +23,16 @@ def test_a_source_cannot_close_its_fence() -> None:
     assert 'from="a\' x"' in text
 
 
-def test_only_the_last_turns_are_given() -> None:
-    history = [Turn("user", str(number)) for number in range(10)]
-    assert [message.text for message in build_messages("When?", [], history)[1:-1]] == ["6", "7", "8", "9"]
+def test_the_words_are_data_with_length_and_language() -> None:
+    assert "Answer in one or two plain sentences, in the excerpts' own words" in Prompt.named("short").system
+    assert Prompt.named("explain", "long", "de").system.endswith(" Answer in German.")
+    assert "a paragraph of up to eight plain sentences" in Prompt.named("explain", "long").system
+    assert Prompt.named("short", language="sw").system.endswith(" Answer in the language sw.")
+    with pytest.raises(ConfigError, match="there is no prompt 'loud'; the prompts are: short, explain"):
+        Prompt.named("loud")
+
+
+def test_braces_in_texts_are_text() -> None:
+    text = build_messages("What is {question}?", [(1, "{n}", "f{x}")])[-1].text
+    assert text.endswith("Question: What is {question}?")
+    assert 'from="{n}">\nf{x}\n' in text

@@ -258,3 +258,38 @@ def test_when_many_ask_the_page_says_so_and_quotes_the_materials(store, use_chat
     assert_calm(page)
     assert "many are asking now" in words(page)
     assert "Quoted from the materials" in words(page)
+
+
+def test_the_prompt_lies_under_an_answer_as_inert_text(store, use_chat_model):
+    use_chat_model("The midterm exam takes 80 minutes.")
+    page = ask(visit(), "How long is the midterm exam?")
+    assert_calm(page)
+    assert page.expander[-1].label == "Prompt"
+    told = [code.value for code in page.expander[-1].get("code")]
+    assert told[0].startswith("You answer questions about a course")
+    assert told[-1].endswith("Question: How long is the midterm exam?")
+    assert "https://evil" in "".join(told) or "midterm" in told[-1]  # what documents hold stands there as characters
+    assert not re.search(r"https?://", words(page))
+
+
+def test_settings_hold_for_the_next_answers_of_this_session(store, use_chat_model):
+    use_chat_model("Each student has five late days for the whole term.")
+    page = visit()
+    page.selectbox(key="set-length").set_value("long")
+    page.number_input(key="set-top_k").set_value(7)
+    page = page.button[[button.label for button in page.button].index("Use these")].click().run()
+    assert_calm(page)
+    assert page.session_state["chosen_settings"] == {"length": "long", "top_k": 7}
+    page = ask(page)
+    assert_calm(page)
+    assert "a paragraph of up to eight plain sentences" in page.expander[-1].get("code")[0].value
+
+
+def test_the_quick_preset_quotes(store, use_chat_model):
+    use_chat_model("Each student has five late days for the whole term.")
+    page = visit()
+    page.selectbox(key="set-preset").set_value("quick")
+    page = page.button[[button.label for button in page.button].index("Use these")].click().run()
+    page = ask(page)
+    assert_calm(page)
+    assert "Quoted from the materials" in words(page)
