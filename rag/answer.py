@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 
-from rag.config import Config
+from rag.config import MARK, REPLACE, Config
 from rag.errors import GeneratorUnavailable
-from rag.evidence import Evidence, confidence, select_evidence, word_weights
+from rag.evidence import Evidence, confidence, quoted_statements, select_evidence, word_weights
 from rag.generate import load_chat_model, stream_chat
-from rag.ground import Grounding, ground, stable_prefix, without_markers
-from rag.prompts import REFUSAL, STOP, build_messages
+from rag.ground import Grounding, adds_nothing, ground, says_something, without_lead_in
+from rag.markers import stable_prefix, without_markers
+from rag.prompts import STOP, build_messages, refusal
 from rag.retrieve import Searcher, check_question
 from rag.text import sentence_spans, sentences, words
 from rag.timing import Stopwatch
@@ -28,8 +29,6 @@ from rag.types import Answer, Hit, Mode, Passage, Scope, Sentence, Source, Suppo
 
 _LOG = logging.getLogger("lectern")
 
-EXTRACTED_STATEMENTS = 2
-"""Statements that an extractive answer quotes."""
 NEAREST_SHOWN = 3
 """Passages shown beside a refusal."""
 
@@ -112,11 +111,10 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
         weights = word_weights(standalone, searcher.store, scope.course, asked.language)
         evidence = select_evidence(query, hits[: config.sources], weights, searcher.embedder)
         sure = confidence(evidence)
-    shown = frozenset({Support.SUPPORTED, Support.WEAK} if config.show_weak_sentences else {Support.SUPPORTED})
     passages = [hit.passage for hit in hits[: config.sources]]
-    draft = _Composition(question, standalone, sure, passages, shown, list(asked.notices))
+    draft = _Composition(question, standalone, sure, passages, config.unsupported, list(asked.notices))
     if not evidence or sure < config.confidence_floor:
-        yield _refusal(draft, hits, watch)
+        yield _refusal(draft, hits, scope, searcher, watch)
         return
     if engine.chat_model is not None:
         try:
@@ -127,7 +125,7 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
             draft.notices.append("the generator could not answer; these are the materials' own words")
             draft.sentences.clear()
     with watch.stage("ground"):
-        _add_evidence(draft, evidence)
+        _add_evidence(draft, evidence, weights)
     yield draft.finished(watch)
 
 
@@ -139,20 +137,25 @@ class _Composition:
     standalone: str
     confidence: float
     passages: list[Passage]
-    shown: frozenset[Support]
-    """The degrees of support with which a generated sentence is shown."""
+    unsupported: str
+    """What becomes of generated sentences that are not supported: see `Config.unsupported`."""
     notices: list[str] = field(default_factory=list)
     mode: Mode = Mode.EXTRACTIVE
     sentences: list[Sentence] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    dropped: list[Sentence] = field(default_factory=list)
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
     def add(self, text: str, grounding: Grounding) -> None:
-        """Adds a sentence that something supports."""
-        assert grounding.passage is not None
-        number = self._number(grounding.passage, grounding.quote)
-        self.sentences.append(Sentence(text, grounding.support, (number,)))
+        """Adds a sentence of the generator's."""
+        cited = () if grounding.passage is None else (self._number(grounding.passage, grounding.quote),)
+        self.sentences.append(Sentence(text, grounding.support, cited))
+
+    def quote(self, evidence: Evidence) -> None:
+        """Adds a statement of the materials."""
+        number = self._number(evidence.hit.passage, evidence.text)
+        self.sentences.append(Sentence(_as_sentence(evidence.text), Support.SUPPORTED, (number,), quoted=True))
 
     def _number(self, passage: Passage, quote: str) -> int:
         for source in self.sources:
@@ -182,13 +185,15 @@ class _Composition:
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
             notices=tuple(self.notices),
+            dropped=tuple(self.dropped),
         )
 
 
-def _refusal(draft: _Composition, hits: Sequence[Hit], watch: Stopwatch) -> Answer:
-    """Says that the materials do not hold the answer, with the nearest passages as sources."""
+def _refusal(draft: _Composition, hits: Sequence[Hit], scope: Scope, searcher: Searcher, watch: Stopwatch) -> Answer:
+    """Says that the materials do not hold the answer and what was searched, with the nearest passages as sources."""
     draft.sources = [Source(n, hit.passage, "") for n, hit in enumerate(hits[:NEAREST_SHOWN], start=1)]
-    return draft.finished(watch, REFUSAL, abstained=True)
+    documents = searcher.store.count_documents(searcher.store.settle(scope))
+    return draft.finished(watch, refusal(scope, documents, bool(draft.sources)), abstained=True)
 
 
 def _generate(
@@ -212,7 +217,10 @@ def _generate(
                 return
             yield Draft(stable_prefix(unfinished))
     with watch.stage("ground"):
-        for sentence in sentences(without_markers(unfinished)):
+        rest = sentences(without_markers(unfinished))
+        if rest and draft.completion_tokens >= engine.config.decoding.max_new_tokens and not rest[-1].endswith((".", "!", "…")):
+            rest.pop()  # cut off amid a sentence
+        for sentence in rest:
             _ground_into(draft, sentence)
     yield draft.written()
 
@@ -246,28 +254,30 @@ def _complete_sentences(text: str) -> tuple[list[str], str]:
 
 
 def _ground_into(draft: _Composition, sentence: str) -> bool:
-    """Adds the sentence if it is supported well enough and not said already.
-
-    A lead-in ("The answer is:") or a question, as when a small model repeats the prompt, says nothing.
-    """
-    if sentence.endswith((":", "?")) or any(sentence == earlier.text for earlier in draft.sentences):
+    """Adds the sentence if it is supported and says something that was not said already."""
+    sentence = without_lead_in(sentence)
+    if not says_something(sentence) or adds_nothing(sentence, [earlier.text for earlier in draft.sentences], draft.standalone):
         return False
     grounding = ground(sentence, draft.passages, draft.standalone)
-    if grounding.support not in draft.shown:
+    if grounding.support is not Support.SUPPORTED and draft.unsupported != MARK:
+        draft.dropped.append(Sentence(sentence, grounding.support))
         return False
     draft.add(sentence, grounding)
     return True
 
 
-def _add_evidence(draft: _Composition, evidence: Sequence[Evidence]) -> None:
-    """Adds the strongest statement unless the answer rests on it already; an answer without any sentence becomes extractive."""
+def _add_evidence(draft: _Composition, evidence: Sequence[Evidence], weights: Mapping[str, float]) -> None:
+    """Quotes the statements where nothing else is left to show, the answer then being extractive; otherwise the strongest one, where the
+    answer does not rest on it already and is to have it."""
+    quoted = quoted_statements(evidence, weights, draft.standalone)
     if not draft.sentences:
         draft.mode = Mode.EXTRACTIVE
-        draft.sources.clear()
-        for one in evidence[:EXTRACTED_STATEMENTS]:
-            draft.add(_as_sentence(one.text), Grounding(Support.SUPPORTED, one.hit.passage, one.text))
+        for one in quoted:
+            draft.quote(one)
     elif not draft.rests_on(evidence[0]):
-        draft.add(_as_sentence(evidence[0].text), Grounding(Support.SUPPORTED, evidence[0].hit.passage, evidence[0].text))
+        is_supported = any(sentence.support is Support.SUPPORTED for sentence in draft.sentences)
+        if draft.unsupported == REPLACE or not is_supported:
+            draft.quote(quoted[0])
 
 
 def _as_sentence(statement: str) -> str:

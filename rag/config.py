@@ -15,6 +15,8 @@ from rag.types import Decoding
 
 BUNDLED = "bundled"
 NONE = "none"
+REPLACE, DROP, MARK = UNSUPPORTED = ("replace", "drop", "mark")
+"""What may become of a generated sentence that the materials do not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,17 @@ class Config:
     """Passages an answer may draw on."""
     answer_sentences: int = 3
     """Generation ends with so many supported sentences."""
-    show_weak_sentences: bool = False
-    """Whether generated sentences that the materials hold only in part are shown, marked. A small generator's are mostly wrong."""
+    unsupported: str = "replace"
+    """What becomes of generated sentences that the materials do not hold in full: `replace` (the strongest statement stands in for them),
+    `drop`, or `mark` (they are shown, marked; for a strong generator on a server. A small one's are mostly wrong)."""
     prompt_statements: int = 3
     """Sentences of the materials that the generator is given. A small model copies right from two or three and gets lost in more."""
     confidence_floor: float = 0.35
     """Below it Lectern says that the materials do not hold the answer."""
+    judge_base_url: str = ""
+    """An OpenAI-compatible server whose model judges answers in `rag evaluate --answers`; none is asked by default."""
+    judge_model: str = ""
+    """The model's name there; it should be a good deal stronger than the generator."""
     question_characters: int = 2000
     """Longest question taken."""
 
@@ -123,6 +130,8 @@ class Config:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{name} is {value}; expected {low} to {high}")
+        if self.unsupported not in UNSUPPORTED:
+            raise ConfigError(f"unsupported is {self.unsupported!r}; expected {', '.join(UNSUPPORTED)}")
 
     @property
     def decoding(self) -> Decoding:

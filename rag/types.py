@@ -175,6 +175,8 @@ class Sentence:
     text: str
     support: Support
     citations: tuple[int, ...] = ()
+    quoted: bool = False
+    """Whether they are the materials' own words, put in by code, and not the generator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,8 @@ class Answer:
     notices: tuple[str, ...] = ()
     prompt: tuple[Turn, ...] = ()
     """The very messages that the generator was given; none where it was not asked."""
+    dropped: tuple[Sentence, ...] = ()
+    """What the generator wrote and was not shown, as the materials do not hold it. For whoever looks into it: never to be shown as fact."""
     cached: bool = False
     """Whether it is an earlier answer to the same question, given again."""
 
