@@ -21,7 +21,8 @@ from rag.evidence import Evidence, confidence, quoted_statements, select_evidenc
 from rag.generate import load_chat_model, stream_chat
 from rag.ground import Grounding, adds_nothing, ground, says_something, without_lead_in
 from rag.markers import stable_prefix, without_markers
-from rag.prompts import STOP, build_messages, refusal
+from rag.prompts import STOP, build_messages
+from rag.refusal import refusal
 from rag.retrieve import Searcher, check_question
 from rag.text import sentence_spans, sentences, words
 from rag.timing import Stopwatch

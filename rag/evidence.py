@@ -2,7 +2,7 @@
 
 The passages are cut into statements; each is judged by its meaning (cosine to the question), by the share of the question's words it holds
 (rare words count more), and by how well its passage ranked. The best ones are what the generator sees and what an extractive answer quotes.
-The confidence is a logistic function of two of these figures, fitted on questions that have an answer and questions that have none.
+The confidence is a logistic function of two cosines, fitted on questions that have an answer and questions that have none.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ STATEMENTS_WEIGHED = 8
 
 _MARKED_HEADING = re.compile(r"#{1,6}\s|(?:Notes|Output):$|(?:Table|Figure|Fig\.|Listing)\s*\d+\s*[:.]")
 SEVERAL = 3
-CLEAR_LEAD = 0.15
+CLEAR_LEAD = 0.25
 """A second statement is quoted if its strength is at most so much below the first one's."""
 FEWEST_LINES = 3
 CLEAR_LINE = 1.5
@@ -213,8 +213,21 @@ def confidence(evidence: Sequence[Evidence]) -> float:
     return 1 / (1 + math.exp(-logit))
 
 
+def floor_of_cost(cost: float, unanswerable: float) -> float:
+    """The confidence below which a refusal costs less than an answer.
+
+    The confidence was fitted on as many questions with as without an answer, so its odds are those of the words alone. With a share
+    `unanswerable` of questions that have none, refusing pays while odds < cost × unanswerable / (1 - unanswerable).
+
+    Args:
+        cost: how many times as bad as refusing a question that has an answer it is to answer one that has none.
+    """
+    odds = cost * unanswerable / (1 - unanswerable)
+    return odds / (1 + odds)
+
+
 def confidence_features(evidence: Sequence[Evidence]) -> tuple[float, float]:
-    """Cosine to the question of the best passage, and of the strongest statement; 0 without evidence."""
+    """The highest cosine to the question among the passages, and among the statements; 0 without evidence."""
     if not evidence:
         return 0.0, 0.0
-    return max(one.hit.similarity or 0.0 for one in evidence), evidence[0].similarity
+    return max(one.hit.similarity or 0.0 for one in evidence), max(one.similarity for one in evidence)
