@@ -97,8 +97,9 @@ class Config:
     `drop`, or `mark` (they are shown, marked; for a strong generator on a server. A small one's are mostly wrong)."""
     prompt_statements: int = 3
     """Sentences of the materials that the generator is given. A small model copies right from two or three and gets lost in more."""
-    confidence_floor: float = 0.35
-    """Below it Lectern says that the materials do not hold the answer."""
+    confidence_floor: float = 0.33
+    """Below it Lectern says that the materials do not hold the answer. From a cost (`evidence.floor_of_cost`): to answer a question that
+    has no answer is twice as bad as to refuse one that has, and one question in five has none."""
     judge_base_url: str = ""
     """An OpenAI-compatible server whose model judges answers in `rag evaluate --answers`; none is asked by default."""
     judge_model: str = ""

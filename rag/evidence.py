@@ -191,7 +191,7 @@ def _is_opening(text: str, start: int, end: int) -> bool:
     return (is_label or bool(_BARE_NUMBER.search(piece))) and end - start < LONGEST_LABEL
 
 
-CONFIDENCE_WEIGHTS = (-2.33, 1.712, 2.669)
+CONFIDENCE_WEIGHTS = (-2.417, 1.445, 2.966)
 """Intercept, then a weight for each of `confidence_features`; printed by scripts/fit_confidence.py (quality: docs/experiments.md)."""
 
 
