@@ -215,9 +215,8 @@ def _answer_lines(answered: Answer) -> Iterator[str]:
         yield answered.text
         yield "\nNearest passages:"
     for sentence in answered.sentences:
-        yield f"{sentence.text} {''.join(f'[{n}]' for n in sentence.citations)}" + (
-            " (partly supported)" if sentence.support.value == "weak" else ""
-        )
+        mark = {"weak": " (partly supported)", "unsupported": " (not held by the materials)"}.get(sentence.support.value, "")
+        yield f"{sentence.text} {''.join(f'[{n}]' for n in sentence.citations)}{mark}"
     yield ""
     for source in answered.sources:
         yield f"[{source.n}] {source.passage.source} · {source.passage.chunk.location.label}" + (
