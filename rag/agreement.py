@@ -228,18 +228,21 @@ def limits_agree(sentence: str, source: str) -> bool:
 _SEGMENT = re.compile(r"[;|\n]|,(?!\d)|(?<=\D)\.\s|\band\b|\bbut\b|\bwhile\b|\bthen\b", re.IGNORECASE)
 
 
-def numbers_stay_with_their_words(sentence: str, source: str) -> bool:
+def numbers_stay_with_their_words(sentence: str, source: str, asked: str = "") -> bool:
     """Whether each number of the sentence is said of what the source says it of.
 
     Both are cut into segments (commas, `and`, cells). Of the source's segments with numbers, one that shares the most words with the
     sentence's must hold its number: `Midterm 30 %, final 40 %` does not hold `The midterm counts 40 %`.
+
+    Args:
+        asked: the question, where the sentence is too short to say itself what its number is of.
     """
     segments = [(set(_content(part)), {one.value for one in quantities(part)}) for part in _SEGMENT.split(source)]
     numbered = [(held, values) for held, values in segments if values]
     if len(numbered) < 2:
         return True
     for part in _SEGMENT.split(sentence):
-        said = set(_content(part))
+        said = set(_content(part)) | set(_content(asked))
         for value in {one.value for one in quantities(part)}:
             shared = [(len((said - {value}) & held), value in values) for held, values in numbered]
             most = max(count for count, _ in shared)

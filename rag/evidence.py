@@ -36,9 +36,12 @@ SEVERAL = 3
 CLEAR_LEAD = 0.25
 """A second statement is quoted if its strength is at most so much below the first one's."""
 FEWEST_LINES = 3
+LONGEST_LINE = 25
+"""Words."""
 CLEAR_LINE = 1.5
 """A line must hold so many times the weight of the next best one to be quoted alone."""
 
+_LINE = re.compile(r"[^\n]*\S[^\n]*")
 _SEVERAL = re.compile(
     r"\b(?:overview|summar(?:y|i[sz]e)|describe|details?|list|topics|themes|policies|requirements|types|kinds|components|objectives|goals"
     r"|compare|differences?|steps|ways|resources|what are (?:the|some|all|my|our)|which .*\b(?:are|do)\b|tell me about"
@@ -129,15 +132,22 @@ def asks_for_several(question: str) -> bool:
 
 
 def narrowed(one: Evidence, weights: Mapping[str, float]) -> Evidence:
-    """The line of a table or a form that holds clearly more of the question's words than every other line; else the statement as it is."""
-    lines = [(match.start(), match.end()) for match in re.finditer(r"[^\n]*\S[^\n]*", one.text)]
-    if len(lines) < FEWEST_LINES or any(len(words(one.text[start:end])) > LONGEST_HEADING for start, end in lines):
+    """The line of a table, a form or a slide that holds clearly more of the question's words than every other; else the statement as it is.
+
+    Only where every line is read by itself: none is long or goes on with the one before.
+    """
+    lines = [(match.start(), match.end()) for match in _LINE.finditer(one.text)]
+    if len(lines) < FEWEST_LINES or any(not _is_line_by_itself(one.text[start:end]) for start, end in lines):
         return one
     held = sorted(((overlap(one.text[start:end], weights), start, end) for start, end in lines), reverse=True)
     (most, start, end), (second, *_) = held[0], held[1]
     if most < CLEAR_LINE * second or most == 0 or len(words(one.text[start:end])) < 2:
         return one
     return replace(one, start=one.start + start, end=one.start + end)
+
+
+def _is_line_by_itself(line: str) -> bool:
+    return len(words(line)) <= LONGEST_LINE and not line.strip()[0].islower()
 
 
 def overlap(text: str, weights: Mapping[str, float]) -> float:
@@ -191,7 +201,7 @@ def _is_opening(text: str, start: int, end: int) -> bool:
     return (is_label or bool(_BARE_NUMBER.search(piece))) and end - start < LONGEST_LABEL
 
 
-CONFIDENCE_WEIGHTS = (-2.417, 1.445, 2.966)
+CONFIDENCE_WEIGHTS = (-2.446, 1.56, 2.931)
 """Intercept, then a weight for each of `confidence_features`; printed by scripts/fit_confidence.py (quality: docs/experiments.md)."""
 
 

@@ -70,7 +70,11 @@ def ground(sentence: str, passages: Sequence[Passage], question: str = "") -> Gr
                 continue
             holds_all = len(every & (there | context)) >= SUPPORTED_SHARE * len(every)
             # `Friday.` stands in many places; it is the answer where the question's words stand too.
-            is_about = len(every) >= FEWEST_WORDS or not asked or len(asked & (there | context)) >= len(asked) / 2
+            is_about = (
+                len(every) >= FEWEST_WORDS
+                or not asked
+                or (len(asked & (there | context)) >= len(asked) / 2 and numbers_stay_with_their_words(sentence, quote, question))
+            )
             supported = share >= SUPPORTED_SHARE and holds_all and is_about and _agree(sentence, quote, known)
             fit = supported, share, -len(quote)
             if fit > best_fit:

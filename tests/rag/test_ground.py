@@ -102,6 +102,8 @@ def test_what_it_says_in_other_words_is_supported(sentence: str) -> None:
 def test_a_bare_answer_needs_the_question_beside_it() -> None:
     assert ground("March 9.", [CACHE], "When is homework 1 due?").support is Support.SUPPORTED
     assert ground("March 9.", [CACHE], "Where did the astronauts land?").support is not Support.SUPPORTED
+    assert ground("40 %.", [CACHE], "How much do the quizzes count?").support is not Support.SUPPORTED
+    assert ground("15 %.", [CACHE], "How much do the quizzes count?").support is Support.SUPPORTED
 
 
 def test_sentences_that_say_nothing() -> None:
