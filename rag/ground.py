@@ -51,7 +51,10 @@ def ground(sentence: str, passages: Sequence[Passage], question: str = "") -> Gr
     Args:
         question: what the reader said. Its words need no support, its numbers and names do for full support.
     """
-    every = content_stems(normalized(sentence))
+    claim = _YES_OR_NO.sub("", sentence)
+    if not words(claim):
+        return Grounding(Support.UNSUPPORTED)  # that `yes` stands somewhere says nothing
+    every = content_stems(normalized(claim))
     asked = content_stems(normalized(question))
     own = every - asked or every
     best = Grounding(Support.UNSUPPORTED)
@@ -101,6 +104,9 @@ _LEAD_IN = re.compile(
 )
 
 
+_YES_OR_NO = re.compile(r"^(?:yes|no)\b[\s,.:;!–—-]*", re.IGNORECASE)
+
+
 def without_lead_in(sentence: str) -> str:
     """A sentence without `The answer to this question is: `, which small models like to begin with."""
     bare = _LEAD_IN.sub("", sentence)
@@ -108,21 +114,19 @@ def without_lead_in(sentence: str) -> str:
 
 
 def says_something(sentence: str) -> bool:
-    """Whether it is a sentence at all: not a lead-in, a question, a list's number, or nothing but stop words."""
+    """Whether it is a sentence at all: not a lead-in, a question, a list's number, nothing but stop words, or the same words over again."""
     is_bare_number = re.fullmatch(r"\(?(?:\d{1,2}|[A-Za-z])[.)]", sentence)
-    return not sentence.endswith((":", "?")) and not is_bare_number and not set(words(sentence)) <= STOPWORDS - {"no", "not"}
+    parts = [" ".join(words(part)) for part in re.split(r"[,;]\s*(?:and |or )?|\s(?:and|or)\s", sentence)]
+    repeats = any(part.count(" ") and any(earlier.endswith(part) for earlier in parts[:at]) for at, part in enumerate(parts))
+    return not (sentence.endswith((":", "?")) or is_bare_number or repeats or set(words(sentence)) <= STOPWORDS)
 
 
 def adds_nothing(sentence: str, earlier: Sequence[str], question: str = "") -> bool:
     """Whether a sentence says no more than an earlier one of the answer, or only what the question says."""
     said = content_stems(sentence)
     if said <= content_stems(question):
-        return not _answers_yes_or_no(sentence) and not any(quantities(sentence))
+        return not _YES_OR_NO.match(sentence) and not any(quantities(sentence))
     return any(said <= content_stems(one) for one in earlier)
-
-
-def _answers_yes_or_no(sentence: str) -> bool:
-    return words(sentence)[:1] in (["yes"], ["no"])
 
 
 def _stretches(text: str) -> Iterator[str]:

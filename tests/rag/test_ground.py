@@ -107,7 +107,14 @@ def test_a_bare_answer_needs_the_question_beside_it() -> None:
 
 
 def test_sentences_that_say_nothing() -> None:
-    assert [text for text in ("It is:", "Is it?", "1.", "(a)", "It is.", "No.", "Friday.") if says_something(text)] == ["No.", "Friday."]
+    assert [text for text in ("It is:", "Is it?", "1.", "(a)", "It is.", "Friday.") if says_something(text)] == ["Friday."]
+    assert not says_something("The files are a zip file, a text file, and a zip file.")
+
+
+def test_a_bare_yes_is_held_by_nothing() -> None:
+    passages = [passage("It reads them and says: yes, yes, no. Laptops are allowed.")]
+    assert ground("Yes.", passages, "Is eight better?").support is Support.UNSUPPORTED
+    assert ground("Yes, laptops are allowed.", passages, "May I bring a laptop?").support is Support.SUPPORTED
 
 
 def test_sentences_that_add_nothing() -> None:
