@@ -114,7 +114,7 @@ def test_sentences_that_say_nothing() -> None:
 def test_a_bare_yes_is_held_by_nothing() -> None:
     passages = [passage("It reads them and says: yes, yes and yes again. Laptops are allowed.")]
     assert ground("Yes.", passages, "Is eight better?").support is Support.UNSUPPORTED
-    assert ground("Yes, laptops are allowed.", passages, "May I bring a laptop?").support is Support.SUPPORTED
+    assert ground("Yes, laptops are allowed.", passages, "Are laptops allowed?").support is Support.SUPPORTED
 
 
 def test_sentences_that_add_nothing() -> None:
