@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 from rag import conversations
 from rag.answer import Engine, answer
-from rag.types import Scope, Turn
+from rag.types import Scope, Sentence, Support, Turn
 from rag.wire import answer_from_json, answer_to_json
 
 
@@ -48,3 +50,13 @@ def test_the_json_form_of_an_answer_is_stable(engine: Engine) -> None:
     assert value["mode"] == "extractive"
     assert value["sentences"][0]["support"] == "supported"
     assert answer_to_json(answer_from_json(value)) == value
+
+
+def test_what_was_left_out_is_kept_with_the_answer(engine: Engine) -> None:
+    answered = answer("How many points does a late day cost?", Scope("optics"), engine)
+    assert [sentence.quoted for sentence in answered.sentences] == [True] * len(answered.sentences)
+    value = answer_to_json(replace(answered, dropped=(Sentence("Bananas are yellow.", Support.UNSUPPORTED),)))
+    assert value["dropped"] == [{"text": "Bananas are yellow.", "support": "unsupported", "citations": [], "quoted": False}]
+    assert answer_from_json(value).dropped[0].text == "Bananas are yellow."
+    earlier = {key: kept for key, kept in value.items() if key != "dropped"}  # an answer kept before there was such a thing
+    assert answer_from_json(earlier).dropped == ()
