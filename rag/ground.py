@@ -32,6 +32,7 @@ seven one. With 0.8 a wrong subject passed (docs/experiments.md)."""
 WEAK_SHARE = 0.6
 FEWEST_WORDS = 4
 """A sentence with fewer content words is held only by what also speaks of the question."""
+FEWEST_WITH_NUMBER = 3
 ORDER_SHARE = 0.75
 """Of its neighbouring content words at least this share must stand near each other there."""
 
@@ -51,39 +52,57 @@ def ground(sentence: str, passages: Sequence[Passage], question: str = "") -> Gr
     Args:
         question: what the reader said. Its words need no support, its numbers and names do for full support.
     """
-    claim = _YES_OR_NO.sub("", sentence)
-    if not words(claim):
-        return Grounding(Support.UNSUPPORTED)  # that `yes` stands somewhere says nothing
-    every = content_stems(normalized(claim))
-    asked = content_stems(normalized(question))
-    own = every - asked or every
+    claim = _Claim.of(sentence, question)
     best = Grounding(Support.UNSUPPORTED)
     best_fit = (False, 0.0, 0)  # supported, share, then the shorter quote
-    for passage in passages:
-        if not names_agree(sentence, f"{passage.chunk.context} {passage.chunk.text} {question}"):
+    for passage in passages if claim.every else ():
+        context = passage.chunk.context
+        if not names_agree(sentence, f"{context} {passage.chunk.text} {question}"):
             continue
-        context = stems(passage.chunk.context)
         for quote in _stretches(passage.chunk.text):
             there = stems(normalized(quote))
-            share = len(own & there) / len(own) if own else 0.0
+            share = len(claim.own & there) / len(claim.own)
             if share < WEAK_SHARE or (best_fit[0] and (share, -len(quote)) <= best_fit[1:]):
                 continue
-            known = f"{passage.chunk.context}\n{quote}"
+            known = f"{context}\n{quote}"
             if not (quantities_agree(sentence, f"{known} {question}") and moments_agree(sentence, f"{known} {question}")):
                 continue
-            holds_all = len(every & (there | context)) >= SUPPORTED_SHARE * len(every)
-            # `Friday.` stands in many places; it is the answer where the question's words stand too.
-            is_about = (
-                len(every) >= FEWEST_WORDS
-                or not asked
-                or (len(asked & (there | context)) >= len(asked) / 2 and numbers_stay_with_their_words(sentence, quote, question))
-            )
-            supported = share >= SUPPORTED_SHARE and holds_all and is_about and _agree(sentence, quote, known)
+            supported = share >= SUPPORTED_SHARE and claim.is_held(quote, there | stems(context)) and _agree(sentence, quote, known)
             fit = supported, share, -len(quote)
             if fit > best_fit:
                 best_fit = fit
                 best = Grounding(Support.SUPPORTED if supported else Support.WEAK, passage, quote)
     return best
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A sentence by its words: all content words, the sentence's own, and the question's. No words are left of a bare `yes`."""
+
+    text: str
+    question: str
+    every: frozenset[str]
+    own: frozenset[str]
+    asked: frozenset[str]
+
+    @classmethod
+    def of(cls, sentence: str, question: str) -> _Claim:
+        text = _YES_OR_NO.sub("", sentence)
+        every = content_stems(normalized(text)) if words(text) else frozenset()
+        asked = content_stems(normalized(question))
+        return cls(text, question, every, every - asked or every, asked)
+
+    def is_held(self, quote: str, there: frozenset[str]) -> bool:
+        """Whether a stretch, `there` being its words and those of its headings, holds all of it, and speaks of what was asked."""
+        if len(self.every & there) < SUPPORTED_SHARE * len(self.every):
+            return False
+        if len(self.every) >= FEWEST_WORDS:
+            return True
+        if len(self.every) < FEWEST_WITH_NUMBER and any(quantities(self.text)):
+            return False  # `34.1 MB.` does not say of what
+        # `Friday.` stands in many places; it is the answer where the question's words stand too.
+        is_about = not self.asked or len(self.asked & there) >= len(self.asked) / 2
+        return is_about and numbers_stay_with_their_words(self.text, quote, self.question)
 
 
 def _agree(sentence: str, quote: str, known: str) -> bool:
@@ -125,7 +144,7 @@ def adds_nothing(sentence: str, earlier: Sequence[str], question: str = "") -> b
     """Whether a sentence says no more than an earlier one of the answer, or only what the question says."""
     said = content_stems(sentence)
     if said <= content_stems(question):
-        return not _YES_OR_NO.match(sentence) and not any(quantities(sentence))
+        return not _YES_OR_NO.match(sentence)
     return any(said <= content_stems(one) for one in earlier)
 
 
