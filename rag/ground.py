@@ -98,7 +98,7 @@ class _Claim:
             return False
         if len(self.every) >= FEWEST_WORDS:
             return True
-        if len(self.every) < FEWEST_WITH_NUMBER and any(quantities(self.text)):
+        if any(quantities(self.text)) and len(content_stems(_DIGITS.sub("0", self.text))) < FEWEST_WITH_NUMBER:
             return False  # `34.1 MB.` does not say of what
         # `Friday.` stands in many places; it is the answer where the question's words stand too.
         is_about = not self.asked or len(self.asked & there) >= len(self.asked) / 2
@@ -123,6 +123,7 @@ _LEAD_IN = re.compile(
 )
 
 
+_DIGITS = re.compile(r"\d+(?:[.,:/]\d+)*")
 _YES_OR_NO = re.compile(r"^(?:yes|no)\b[\s,.:;!–—-]*", re.IGNORECASE)
 
 
