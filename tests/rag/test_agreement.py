@@ -3,7 +3,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.agreement import (
-    Quantity,
     dates,
     limits_agree,
     moments_agree,
