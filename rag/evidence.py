@@ -33,7 +33,7 @@ STATEMENTS_WEIGHED = 8
 
 _MARKED_HEADING = re.compile(r"#{1,6}\s|(?:Notes|Output):$|(?:Table|Figure|Fig\.|Listing)\s*\d+\s*[:.]")
 SEVERAL = 3
-CLEAR_LEAD = 0.25
+CLEAR_LEAD = 0.2
 """A second statement is quoted if its strength is at most so much below the first one's."""
 FEWEST_LINES = 3
 LONGEST_LINE = 25
@@ -75,8 +75,13 @@ class Evidence:
 
     @property
     def strength(self) -> float:
-        """What statements are ranked by; the weights were chosen on half of squad2 and hold on syllabi (docs/experiments.md)."""
-        return self.similarity + self.overlap + 0.5 * self.hit.score
+        """What statements are ranked by; the weights were chosen on the even halves of the sets (docs/experiments.md)."""
+        return self.similarity + 0.5 * self.overlap + 0.5 * self.hit.score
+
+    @property
+    def promise(self) -> float:
+        """What statements are chosen by for having their meaning compared."""
+        return self.overlap + 0.5 * self.hit.score
 
 
 def word_weights(question: str, store: Store, course: str, language: str | None) -> dict[str, float]:
@@ -103,7 +108,7 @@ def select_evidence(query: np.ndarray, hits: Sequence[Hit], weights: Mapping[str
         for hit in hits
         for start, end in statement_spans(hit.passage.chunk.text)
     ]
-    weighed = sorted(statements, key=_order)[:STATEMENTS_WEIGHED]
+    weighed = sorted(statements, key=lambda one: (-one.promise, one.hit.rank, one.start))[:STATEMENTS_WEIGHED]
     if not weighed:
         return []
     similarities = embedder.embed_documents([one.text for one in weighed]) @ query
