@@ -273,6 +273,7 @@ def _add_evidence(draft: _Composition, evidence: Sequence[Evidence], weights: Ma
     quoted = quoted_statements(evidence, weights, draft.standalone)
     if not draft.sentences:
         draft.mode = Mode.EXTRACTIVE
+        draft.sources.clear()
         for one in quoted:
             draft.quote(one)
     elif not draft.rests_on(evidence[0]):

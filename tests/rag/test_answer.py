@@ -190,3 +190,15 @@ def test_a_sentence_cut_off_by_the_limit_is_left_out(engine: Engine) -> None:
     answered = answer("What of late work?", OPTICS, replace(engine, chat_model=Counting()))
     assert answered.sentences[0].text == "No work is accepted after March 9."
     assert not any(one.text == "Each late day" for one in (*answered.sentences, *answered.dropped))
+
+
+def test_sources_of_a_generator_that_failed_midway_are_forgotten(engine: Engine) -> None:
+    class FailingLate(FailingChatModel):
+        def _stream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+            yield ChatGenerationChunk(message=AIMessageChunk("No work is accepted after March 9. And "))
+            raise GeneratorUnavailable("out of memory")
+
+    answered = answer("How many points does a late day cost?", OPTICS, replace(engine, chat_model=FailingLate()))
+    assert answered.mode is Mode.EXTRACTIVE
+    assert [source.n for source in answered.sources] == [1]
+    assert answered.sources[0].quote == "Each late day costs 5 points."
