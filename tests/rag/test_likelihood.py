@@ -36,3 +36,14 @@ def test_each_token_is_given_those_before_it() -> None:
 
 def test_perplexity_by_hand() -> None:
     assert Likelihood(-4 * math.log(7), 4).perplexity == pytest.approx(7)
+
+
+@pytest.mark.models
+def test_the_bundled_generator_finds_the_answer_likelier_than_another() -> None:
+    from rag.config import BUNDLED, Config
+    from rag.models import find_generator, load_generator
+
+    model, tokenizer = load_generator(find_generator(BUNDLED, False), Config())
+    prompt = [Turn("user", "Each late day costs 5 points. How many points does a late day cost?")]
+    right, wrong = (likelihood_of_answer(model, tokenizer, prompt, text).perplexity for text in ("5 points", "12 bananas"))
+    assert 10 * right < wrong
