@@ -1,7 +1,7 @@
 """Answers to read and judge by hand (docs/answers-audit.md): `python benchmarks/audit.py --store S llm-systems=50 …/questions.jsonl …`.
 
 Of each set, so many answers to questions of the odd half, drawn with a fixed seed and refusals left out: the question, every sentence with
-its support, and the words that its citation quotes. Text on stdout, for a person; it holds the sets' texts and is not to be kept.
+its support, the words that its citation quotes, and what was left out. Text on stdout, for a person; it holds the sets' texts and is not to be kept.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ def lines(number: int, golden: Golden, answered: Answer) -> Iterator[str]:
             source = answered.sources[n - 1]
             place = f"{source.passage.source}, {source.passage.chunk.location.label} ({source.passage.chunk.context})"
             yield f"      [{n}] {place}: “{' '.join(source.quote.split())}”"
+    for sentence in answered.dropped:
+        yield f"  left out, {sentence.support}: {sentence.text}"
     yield ""
 
 

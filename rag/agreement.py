@@ -225,6 +225,27 @@ def limits_agree(sentence: str, source: str) -> bool:
     return True
 
 
+_HEDGED = re.compile(
+    r"\b(?:at most|at least|up to|no more than|no fewer than|no less than|more than|less than|fewer than|over|under|about|around|roughly"
+    r"|approximately|nearly|almost|some)\s*(?:[$€£~]\s*)?(?P<value>\d+(?:[.,:/]\d+)*)",
+    re.IGNORECASE,
+)
+
+
+def hedges_agree(sentence: str, source: str) -> bool:
+    """Whether no number of the sentence has lost its `about` or `at most`: one that the source never gives without has one here."""
+    said, there = normalized(sentence), normalized(source)
+    hedged, kept = ({found["value"] for found in _HEDGED.finditer(text)} for text in (there, said))
+    bare = {one["value"] for one in _QUANTITY.finditer(_HEDGED.sub(" ", there))}
+    return all(one["value"] not in hedged - bare or one["value"] in kept for one in _QUANTITY.finditer(said))
+
+
+def subject_stands(sentence: str, source: str) -> bool:
+    """Whether the first two content words of a sentence, mostly its subject, stand in the source."""
+    there = set(_content(source))
+    return set(_content(sentence)[:2]) <= there
+
+
 _SEGMENT = re.compile(r"[;|\n]|,(?!\d)|(?<=\D)\.\s|\band\b|\bbut\b|\bwhile\b|\bthen\b", re.IGNORECASE)
 
 

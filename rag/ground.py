@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rag.agreement import (
+    hedges_agree,
     limits_agree,
     moments_agree,
     names_agree,
@@ -21,6 +22,7 @@ from rag.agreement import (
     quantities,
     quantities_agree,
     share_in_order,
+    subject_stands,
 )
 from rag.evidence import statement_spans
 from rag.text import STOPWORDS, content_stems, stems, words
@@ -113,6 +115,8 @@ def _agree(sentence: str, quote: str, known: str) -> bool:
         and names_agree(sentence, known)
         and negations_agree(sentence, quote)
         and limits_agree(sentence, quote)
+        and hedges_agree(sentence, quote)
+        and subject_stands(sentence, known)
         and numbers_stay_with_their_words(sentence, quote)
         and share_in_order(sentence, known) >= ORDER_SHARE
     )

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from rag.agreement import (
     dates,
+    hedges_agree,
     limits_agree,
     moments_agree,
     names,
@@ -14,6 +15,7 @@ from rag.agreement import (
     quantities,
     quantities_agree,
     share_in_order,
+    subject_stands,
     times,
 )
 
@@ -107,6 +109,18 @@ def test_a_number_is_said_of_its_own_words() -> None:
     assert not numbers_stay_with_their_words("It counts 40 %.", source, "How much is the midterm?")
 
 
+def test_a_number_keeps_its_hedge() -> None:
+    assert not hedges_agree("There are 5 assignments.", "There will be approximately 5 assignments.")
+    assert hedges_agree("There are about five assignments.", "There will be approximately 5 assignments.")
+    assert hedges_agree("There are 5 assignments.", "About 5 of them. There are 5 assignments.")
+    assert not hedges_agree("Two may be used.", "At most two may be used.")
+
+
+def test_the_subject_is_not_made_up() -> None:
+    assert not subject_stands("The class schedule is available online.", "These policies of the class are available online.")
+    assert subject_stands("The policies are available online.", "These policies are available online.")
+
+
 def test_share_of_pairs_in_order_by_hand() -> None:
     # lens-focal (1 apart) and focal-length (1) are near; length-center (5 apart) is not
     assert share_in_order("lens focal length center", "lens focal length one two three four center") == pytest.approx(2 / 3)
@@ -128,5 +142,7 @@ def test_every_text_agrees_with_itself(text: str) -> None:
     assert names_agree(text, text)
     assert negations_agree(text, text)
     assert limits_agree(text, text)
+    assert hedges_agree(text, text)
+    assert subject_stands(text, text)
     assert numbers_stay_with_their_words(text, text)
     assert share_in_order(text, text) == 1
