@@ -1,7 +1,7 @@
 """Answers to read and judge by hand (docs/answers-audit.md): `python benchmarks/audit.py --store S llm-systems=50 …/questions.jsonl …`.
 
 Of each set, so many answers to questions of the odd half, drawn with a fixed seed and refusals left out: the question, every sentence with
-its support, the words that its citation quotes, and what was left out. Text on stdout, for a person; it holds the sets' texts: do not keep it.
+its support, the words that its citation quotes, what was left out. Text on stdout, for a person; it holds the sets' texts: do not keep it.
 """
 
 from __future__ import annotations
