@@ -146,7 +146,8 @@ def narrowed(one: Evidence, weights: Mapping[str, float]) -> Evidence:
         return one
     held = sorted(((overlap(one.text[start:end], weights), start, end) for start, end in lines), reverse=True)
     (most, start, end), (second, *_) = held[0], held[1]
-    if most < CLEAR_LINE * second or most == 0 or len(words(one.text[start:end])) < 2:
+    line = one.text[start:end].rstrip()
+    if most < CLEAR_LINE * second or most == 0 or len(words(line)) < 2 or line.endswith(":"):
         return one
     return replace(one, start=one.start + start, end=one.start + end)
 

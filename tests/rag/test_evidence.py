@@ -93,6 +93,8 @@ def test_of_a_table_the_row_that_answers_is_quoted() -> None:
     assert narrowed(stated(TABLE), {"scale": 1.0}).text == TABLE
     assert narrowed(stated(TABLE), {"final": 1.0, "attend": 1.0}).text == TABLE  # two rows: no one leads
     assert narrowed(stated("Bonus\nPoints"), weights).text == "Bonus\nPoints"
+    opened = "Bonus points are given for:\n- a talk\n- a poster"
+    assert narrowed(stated(opened), weights).text == opened
 
 
 def test_as_many_statements_as_the_question_wants() -> None:
