@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from rag.moments import ANY, EXPECTED, utc_moment
 from rag.types import Scope
 
 if TYPE_CHECKING:
+    from rag.answer import Engine
     from rag.config import Config
     from rag.evaluate import Evaluation
     from rag.golden import Golden, QuestionSet
@@ -76,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", parents=[common, about, answering], help="measure with golden questions")
     evaluate.add_argument("questions", type=Path, metavar="QUESTIONS.jsonl")
     evaluate.add_argument("--answers", action="store_true", help="answer too: slower, and measures answers and refusals")
+    evaluate.add_argument(
+        "--perplexity", action="store_true", help="with --answers: how likely the generator of this process finds the gold answers"
+    )
     evaluate.add_argument("--half", choices=("even", "odd"), help="only these questions, from 0: tune on one half, report the other")
     evaluate.add_argument("--limit", type=positive, metavar="N", help="only the first N of them")
     evaluate.add_argument("--save", metavar="NAME", help="keep the run in the store under this name, or in a file that ends in .json")
@@ -243,9 +248,8 @@ def _answer_lines(answered: Answer) -> Iterator[str]:
         yield answered.text
         yield "\nNearest passages:"
     for sentence in answered.sentences:
-        yield f"{sentence.text} {''.join(f'[{n}]' for n in sentence.citations)}" + (
-            " (partly supported)" if sentence.support.value == "weak" else ""
-        )
+        mark = {"weak": " (partly supported)", "unsupported": " (not held by the materials)"}.get(sentence.support.value, "")
+        yield f"{sentence.text} {''.join(f'[{n}]' for n in sentence.citations)}{mark}"
     yield ""
     for notice in answered.notices:
         yield f"note: {notice}"
@@ -290,6 +294,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             search=lambda golden: searcher.search(*asked(golden), HITS),
             answer=(lambda golden: answer(golden.question, _scope(options, golden), engine, golden.history)) if engine else None,
             progress=progress,
+            more=_further_figures(options, engine) if engine else (),
         )
     run = _as_run(options, config, question_set, evaluation, searcher) if before or target else None
     if run and target:
@@ -299,6 +304,28 @@ def _evaluate(options: argparse.Namespace) -> int:
     misses = find_misses(evaluation, options.errors, searcher, asked) if options.errors else None
     _print_evaluation(options, evaluation, comparison, misses)
     return 0
+
+
+def _further_figures(options: argparse.Namespace, engine: Engine) -> list[Callable[[Golden, Answer], dict[str, float]]]:
+    """What is asked of other models about each answer: the judge that the config names, the generator's own likelihoods."""
+    from rag.evaluate import PERPLEXITY
+    from rag.likelihood import likelihood_of_answer
+    from rag.llm_judge import judge_with_model, load_judge
+    from rag.models import find_generator, load_generator
+
+    figures: list[Callable[[Golden, Answer], dict[str, float]]] = []
+    if judge := load_judge(engine.config):
+        figures.append(partial(judge_with_model, judge))
+    if options.perplexity:
+        model, tokenizer = load_generator(find_generator(engine.config.generator, engine.config.allow_downloads), engine.config)
+
+        def nats(golden: Golden, answered: Answer) -> dict[str, float]:
+            if not golden.answers or not answered.prompt:
+                return {}
+            return {PERPLEXITY: likelihood_of_answer(model, tokenizer, answered.prompt, golden.answers[0]).nats_per_token}
+
+        figures.append(nats)
+    return figures
 
 
 def _as_run(options: argparse.Namespace, config: Config, questions: QuestionSet, evaluation: Evaluation, searcher: Searcher) -> Run:

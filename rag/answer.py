@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -17,13 +17,15 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 
 from rag.admission import TICK_S, Admission, Ticket
 from rag.answer_cache import AnswerCache
-from rag.config import BUNDLED, Config
+from rag.config import BUNDLED, MARK, REPLACE, Config
 from rag.context import estimate_tokens, fit_prompt
 from rag.errors import GeneratorBusy, GeneratorUnavailable, OutOfTime
-from rag.evidence import Evidence, confidence, select_evidence, word_weights
+from rag.evidence import Evidence, confidence, quoted_statements, select_evidence, word_weights
 from rag.generate import context_length, load_chat_model, prompt_tokens, stream_chat
-from rag.ground import Grounding, ground, stable_prefix, without_markers
-from rag.prompts import AUTO, REFUSAL, STOP, Prompt, language_name
+from rag.ground import Grounding, adds_nothing, ground, says_something, without_lead_in
+from rag.markers import stable_prefix, without_markers
+from rag.prompts import AUTO, STOP, Prompt, language_name
+from rag.refusal import refusal
 from rag.retrieve import Searcher, check_question
 from rag.screen import holds_links, speaks_to_assistant, without_foreign_links
 from rag.text import sentence_spans, sentences, words
@@ -32,8 +34,6 @@ from rag.types import Answer, Hit, Mode, Passage, Scope, Sentence, Source, Suppo
 
 _LOG = logging.getLogger("lectern")
 
-EXTRACTED_STATEMENTS = 2
-"""Statements that an extractive answer quotes."""
 NEAREST_SHOWN = 3
 """Passages shown beside a refusal."""
 
@@ -157,11 +157,10 @@ def _answer_afresh(question: str, scope: Scope, engine: Engine, history: Sequenc
         evidence = select_evidence(query, hits[: config.sources], weights, searcher.embedder)
         evidence, screened = _screened(evidence) if config.skip_instructions else (evidence, [])
         sure = confidence(evidence)
-    shown = frozenset({Support.SUPPORTED, Support.WEAK} if config.show_weak_sentences else {Support.SUPPORTED})
     passages = [hit.passage for hit in hits[: config.sources]]
-    draft = _Composition(question, standalone, sure, passages, shown, [*asked.notices, *screened], config.skip_instructions)
+    draft = _Composition(question, standalone, sure, passages, config.unsupported, [*asked.notices, *screened], config.skip_instructions)
     if not evidence or sure < config.confidence_floor:
-        yield _refusal(draft, hits, watch)
+        yield _refusal(draft, hits, scope, searcher, watch)
         return
     unwritten = _unwritten_language(asked.language, engine)
     if unwritten:
@@ -183,7 +182,7 @@ def _answer_afresh(question: str, scope: Scope, engine: Engine, history: Sequenc
                 f"an answer in {language_name(config.language)} could not be checked against the materials; these are their own words"
             )
     with watch.stage("ground"):
-        _add_evidence(draft, evidence)
+        _add_evidence(draft, evidence, weights)
     yield draft.finished(watch)
 
 
@@ -195,8 +194,8 @@ class _Composition:
     standalone: str
     confidence: float
     passages: list[Passage]
-    shown: frozenset[Support]
-    """The degrees of support with which a generated sentence is shown."""
+    unsupported: str
+    """What becomes of generated sentences that are not supported: see `Config.unsupported`."""
     notices: list[str] = field(default_factory=list)
     skips_instructions: bool = True
     mode: Mode = Mode.EXTRACTIVE
@@ -204,14 +203,19 @@ class _Composition:
     sources: list[Source] = field(default_factory=list)
     prompt: tuple[Turn, ...] = ()
     prompt_parts: dict[str, int] = field(default_factory=dict)
+    dropped: list[Sentence] = field(default_factory=list)
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
     def add(self, text: str, grounding: Grounding) -> None:
-        """Adds a sentence that something supports."""
-        assert grounding.passage is not None
-        number = self._number(grounding.passage, grounding.quote)
-        self.sentences.append(Sentence(text, grounding.support, (number,)))
+        """Adds a sentence of the generator's."""
+        cited = () if grounding.passage is None else (self._number(grounding.passage, grounding.quote),)
+        self.sentences.append(Sentence(text, grounding.support, cited))
+
+    def quote(self, evidence: Evidence) -> None:
+        """Adds a statement of the materials."""
+        number = self._number(evidence.hit.passage, evidence.text)
+        self.sentences.append(Sentence(_as_sentence(evidence.text), Support.SUPPORTED, (number,), quoted=True))
 
     def _number(self, passage: Passage, quote: str) -> int:
         for source in self.sources:
@@ -243,13 +247,15 @@ class _Composition:
             notices=tuple(self.notices),
             prompt=self.prompt,
             prompt_parts=self.prompt_parts,
+            dropped=tuple(self.dropped),
         )
 
 
-def _refusal(draft: _Composition, hits: Sequence[Hit], watch: Stopwatch) -> Answer:
-    """Says that the materials do not hold the answer, with the nearest passages as sources."""
+def _refusal(draft: _Composition, hits: Sequence[Hit], scope: Scope, searcher: Searcher, watch: Stopwatch) -> Answer:
+    """Says that the materials do not hold the answer and what was searched, with the nearest passages as sources."""
     draft.sources = [Source(n, hit.passage, "") for n, hit in enumerate(hits[:NEAREST_SHOWN], start=1)]
-    return draft.finished(watch, REFUSAL, abstained=True)
+    documents = searcher.store.count_documents(searcher.store.settle(scope))
+    return draft.finished(watch, refusal(scope, documents, bool(draft.sources)), abstained=True)
 
 
 def _generate_in_turn(
@@ -305,7 +311,10 @@ def _generate(
                 return
             yield Draft(without_foreign_links(stable_prefix(unfinished), known))
     with watch.stage("ground"):
-        for sentence in sentences(without_markers(unfinished)):
+        rest = sentences(without_markers(unfinished))
+        if rest and draft.completion_tokens >= engine.config.decoding.max_new_tokens and not rest[-1].endswith((".", "!", "…")):
+            rest.pop()  # cut off amid a sentence
+        for sentence in rest:
             _ground_into(draft, sentence)
     yield draft.written()
 
@@ -344,17 +353,18 @@ def _complete_sentences(text: str) -> tuple[list[str], str]:
 
 
 def _ground_into(draft: _Composition, sentence: str) -> bool:
-    """Adds the sentence if it is supported well enough and not said already.
-
-    A lead-in ("The answer is:") or a question, as when a small model repeats the prompt, says nothing.
-    """
-    if sentence.endswith((":", "?")) or any(sentence == earlier.text for earlier in draft.sentences):
+    """Adds the sentence if it is supported and says something that was not said already."""
+    sentence = without_lead_in(sentence)
+    if not says_something(sentence) or adds_nothing(sentence, [earlier.text for earlier in draft.sentences], draft.standalone):
         return False
     grounding = ground(sentence, draft.passages, draft.standalone)
-    if grounding.support not in draft.shown or not holds_links(sentence, grounding.quote):
+    if grounding.support is not Support.SUPPORTED and draft.unsupported != MARK:
+        draft.dropped.append(Sentence(sentence, grounding.support))
         return False
     material = grounding.passage.material if grounding.passage else None
-    if draft.skips_instructions and any(speaks_to_assistant(text, material) for text in (sentence, grounding.quote)):
+    speaks = draft.skips_instructions and any(speaks_to_assistant(text, material) for text in (sentence, grounding.quote))
+    if speaks or not holds_links(sentence, grounding.quote):
+        draft.dropped.append(Sentence(sentence, Support.UNSUPPORTED))
         return False
     draft.add(sentence, grounding)
     return True
@@ -372,15 +382,19 @@ def _screened(evidence: Sequence[Evidence]) -> tuple[list[Evidence], list[str]]:
     return kept, [f"instructions to the assistant stand in {named}; they were not followed and not taken for an answer"] if files else []
 
 
-def _add_evidence(draft: _Composition, evidence: Sequence[Evidence]) -> None:
-    """Adds the strongest statement unless the answer rests on it already; an answer without any sentence becomes extractive."""
+def _add_evidence(draft: _Composition, evidence: Sequence[Evidence], weights: Mapping[str, float]) -> None:
+    """Quotes the statements where nothing else is left to show, the answer then being extractive; otherwise the strongest one, where the
+    answer does not rest on it already and is to have it."""
+    quoted = quoted_statements(evidence, weights, draft.standalone)
     if not draft.sentences:
         draft.mode = Mode.EXTRACTIVE
         draft.sources.clear()
-        for one in evidence[:EXTRACTED_STATEMENTS]:
-            draft.add(_as_sentence(one.text), Grounding(Support.SUPPORTED, one.hit.passage, one.text))
+        for one in quoted:
+            draft.quote(one)
     elif not draft.rests_on(evidence[0]):
-        draft.add(_as_sentence(evidence[0].text), Grounding(Support.SUPPORTED, evidence[0].hit.passage, evidence[0].text))
+        is_supported = any(sentence.support is Support.SUPPORTED for sentence in draft.sentences)
+        if draft.unsupported == REPLACE or not is_supported:
+            draft.quote(quoted[0])
 
 
 def _as_sentence(statement: str) -> str:

@@ -18,6 +18,8 @@ from rag.types import Decoding
 BUNDLED = "bundled"
 NONE = "none"
 LOCAL_SLOTS, REMOTE_SLOTS = 8, 16
+REPLACE, DROP, MARK = UNSUPPORTED = ("replace", "drop", "mark")
+"""What may become of a generated sentence that the materials do not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +138,20 @@ class Config:
     """Passages an answer may draw on."""
     answer_sentences: int = 3
     """Generation ends with so many supported sentences."""
-    show_weak_sentences: bool = False
-    """Whether generated sentences that the materials hold only in part are shown, marked. A small generator's are mostly wrong."""
+    unsupported: str = "replace"
+    """What becomes of generated sentences that the materials do not hold in full: `replace` (the strongest statement stands in for them),
+    `drop`, or `mark` (they are shown, marked; for a strong generator on a server. A small one's are mostly wrong)."""
     prompt_statements: int = 3
     """Sentences of the materials that the generator is given. A small model copies right from two or three and gets lost in more."""
     skip_instructions: bool = True
     """Whether statements of the materials that speak to an assistant ("ignore previous instructions") are no evidence; it is told."""
-    confidence_floor: float = 0.35
-    """Below it Lectern says that the materials do not hold the answer."""
+    confidence_floor: float = 0.33
+    """Below it Lectern says that the materials do not hold the answer. From a cost (`evidence.floor_of_cost`): to answer a question that
+    has no answer is twice as bad as to refuse one that has, and one question in five has none."""
+    judge_base_url: str = ""
+    """An OpenAI-compatible server whose model judges answers in `rag evaluate --answers`; none is asked by default."""
+    judge_model: str = ""
+    """The model's name there; it should be a good deal stronger than the generator."""
     question_characters: int = 2000
     """Longest question taken."""
 
@@ -193,6 +201,8 @@ class Config:
             raise ConfigError(f"language is {self.language!r}; expected auto or a code of two letters such as en (ISO 639-1)")
         if self.quantize not in (NONE, "8bit", "4bit"):
             raise ConfigError(f"quantize is {self.quantize!r}; expected none, 8bit or 4bit")
+        if self.unsupported not in UNSUPPORTED:
+            raise ConfigError(f"unsupported is {self.unsupported!r}; expected {', '.join(UNSUPPORTED)}")
 
     @property
     def generation_slots(self) -> int:

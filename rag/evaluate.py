@@ -10,12 +10,17 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from rag.golden import Golden
-from rag.judge import COVERAGE, judge_answer, judge_rankings
+from rag.judge import COVERAGE, judge_answer, judge_rankings, judge_writing
 from rag.types import Answer, Hit, Mode
 
 RESAMPLES = 2000
 BATCH = 100
 """Resamples computed at once: with all of them a set of 9,000 questions would take 300 MB, and five times as long."""
+
+AFTER_FIRST_TOKEN = frozenset({"decode", "ground", "other"})
+"""Stages that a reader waits for after the first token of an answer; those before add up to its time to first token."""
+PERPLEXITY = "gold_nats_per_token"
+"""Measure of an answer's likelihood under the generator; its mean's exponential is the perplexity."""
 
 _MAIN_MEASURES = ("recall@5", "mrr@10", COVERAGE, "refused_unanswerable", "refused_answerable")
 
@@ -65,6 +70,29 @@ class Evaluation:
         return {f"p{share}": round(float(np.percentile(times, share)), 1) for share in (50, 95)} if times else {}
 
     @property
+    def stage_ms(self) -> dict[str, dict[str, float]]:
+        """p50 and p95 of each stage of the answers that were not refused; `first token` of those that a generator wrote."""
+        given = [one.answer for one in self.judged if one.answer is not None and not one.answer.abstained]
+        names = dict.fromkeys(stage for answer in given for stage in answer.latency.stages)
+        times = {name: [answer.latency.stages.get(name, 0.0) for answer in given] for name in names}
+        times["first token"] = [
+            sum(ms for stage, ms in answer.latency.stages.items() if stage not in AFTER_FIRST_TOKEN)
+            for answer in given
+            if "prefill" in answer.latency.stages
+        ]
+        return {
+            name: {f"p{share}": round(float(np.percentile(values, share)), 1) for share in (50, 95)}
+            for name, values in times.items()
+            if values
+        }
+
+    @property
+    def gold_perplexity(self) -> float | None:
+        """How surprised the generator is by a token of the gold answers after its prompt; None where that was not asked."""
+        nats = [one.figures[PERPLEXITY] for one in self.judged if PERPLEXITY in one.figures]
+        return float(np.exp(np.mean(nats))) if nats else None
+
+    @property
     def generated_share(self) -> float | None:
         """Share of the answers, refusals apart, that hold a sentence of the generator's; the others quote the materials."""
         modes = [one.answer.mode is Mode.GENERATED for one in self.judged if one.answer is not None and not one.answer.abstained]
@@ -85,6 +113,8 @@ class Evaluation:
             "answerable_auroc": self.answerable_auroc,
             "generated_share": self.generated_share,
             "answer_ms": self.answer_ms,
+            "stage_ms": self.stage_ms,
+            "gold_perplexity": self.gold_perplexity,
             "categories": {
                 category: {name: figure.mean for name, figure in figures.items()} for category, figures in self.by_category().items()
             },
@@ -98,6 +128,9 @@ class Evaluation:
         if self.generated_share is not None:
             lines.append(f"{'generated_share':22} {self.generated_share:.3f}")
             lines += [f"{f'answer_ms_{name}':22} {value:.0f}" for name, value in self.answer_ms.items()]
+        if self.gold_perplexity is not None:
+            lines.append(f"{'gold_perplexity':22} {self.gold_perplexity:.1f}")
+        lines += [f"  {stage + ' ms':20} p50 {one['p50']:.1f}, p95 {one['p95']:.1f}" for stage, one in self.stage_ms.items()]
         for category, figures in self.by_category().items():
             main = [f"{name} {figures[name].mean:.3f}" for name in _MAIN_MEASURES if name in figures]
             lines.append(f"  {category or 'no category'}: {', '.join(main) or 'see above'}")
@@ -109,10 +142,12 @@ def evaluate(
     search: Callable[[Golden], Sequence[Hit]],
     answer: Callable[[Golden], Answer] | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    more: Sequence[Callable[[Golden, Answer], dict[str, float]]] = (),
 ) -> Evaluation:
     """Judges every question's hits; with `answer`, also what is answered.
 
     Args:
+        more: further figures of an answer, such as another model's judgement.
         progress: told how many questions are done.
     """
     judged: list[Judged] = []
@@ -120,6 +155,8 @@ def evaluate(
         one = Judged(golden, hits=search(golden) if golden.answerable else ())
         if answer is not None:
             one.answer = answer(golden)
+            for figures_of in more:
+                one.figures |= figures_of(golden, one.answer)
         judged.append(one)
         progress(done)
     answerable = [one for one in judged if one.golden.answerable]
@@ -127,7 +164,7 @@ def evaluate(
         one.figures |= figures
     for one in judged:
         if one.answer is not None:
-            one.figures |= judge_answer(one.golden, one.answer)
+            one.figures |= judge_answer(one.golden, one.answer) | judge_writing(one.answer)
     return Evaluation(judged)
 
 

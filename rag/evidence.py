@@ -2,7 +2,7 @@
 
 The passages are cut into statements; each is judged by its meaning (cosine to the question), by the share of the question's words it holds
 (rare words count more), and by how well its passage ranked. The best ones are what the generator sees and what an extractive answer quotes.
-The confidence is a logistic function of two of these figures, fitted on questions that have an answer and questions that have none.
+The confidence is a logistic function of two cosines, fitted on questions that have an answer and questions that have none.
 """
 
 from __future__ import annotations
@@ -24,10 +24,36 @@ FEWEST_WORDS = 5
 """A shorter piece without a full stop (a label such as `Due:`) says nothing by itself: it is read together with what follows."""
 LONGEST_HEADING = 12
 """Words; a line by itself that is longer is no heading."""
+LONGEST_LABEL = 200
+LONGEST_OPENING = 400
+LONGEST_LIST = 700
+"""Characters of a label, of a sentence that opens something, and of a list with its opening sentence."""
 STATEMENTS_WEIGHED = 8
 """Statements whose meaning is compared with the question's: those with most of its words. More find nothing (docs/experiments.md)."""
 
 _MARKED_HEADING = re.compile(r"#{1,6}\s|(?:Notes|Output):$|(?:Table|Figure|Fig\.|Listing)\s*\d+\s*[:.]")
+SEVERAL = 3
+CLEAR_LEAD = 0.2
+"""A second statement is quoted if its strength is at most so much below the first one's."""
+FEWEST_LINES = 3
+LONGEST_LINE = 25
+"""Words."""
+CLEAR_LINE = 1.5
+"""A line must hold so many times the weight of the next best one to be quoted alone."""
+
+_LINE = re.compile(r"[^\n]*\S[^\n]*")
+_SEVERAL = re.compile(
+    r"\b(?:overview|summar(?:y|i[sz]e)|describe|details?|list|topics|themes|policies|requirements|types|kinds|components|objectives|goals"
+    r"|compare|differences?|steps|ways|resources|what are (?:the|some|all|my|our)|which .*\b(?:are|do)\b|tell me about"
+    r"|how (?:do|can|should) (?:i|we|you))\b",
+    re.IGNORECASE,
+)
+_LEADERS = re.compile(r"\.{5,}|(?:\. ){5,}")
+"""The dots of a table of contents."""
+_LIST_ITEM = re.compile(r"(?:[-*•▪◦–§]|\(?\d{1,2}[.)]|\(?[A-Za-z][.)])\s")
+_LISTING = re.compile(r":\s*\n?\s*(?:[-*•▪◦–§]|\(?\d{1,2}[.)]|\(?[A-Za-z][.)])\s")
+"""A colon, then a list item."""
+_BARE_NUMBER = re.compile(r"(?:^|[:\n])\s*\(?(?:\d{1,2}|[A-Za-z])[.)]$")
 _NO_HEADING = re.compile(r"[.!?:;=|]$|[=|]|^[-*•▪◦–]")
 
 
@@ -49,8 +75,13 @@ class Evidence:
 
     @property
     def strength(self) -> float:
-        """What statements are ranked by; the weights were chosen on half of squad2 and hold on syllabi (docs/experiments.md)."""
-        return self.similarity + self.overlap + 0.5 * self.hit.score
+        """What statements are ranked by; the weights were chosen on the even halves of the sets (docs/experiments.md)."""
+        return self.similarity + 0.5 * self.overlap + 0.5 * self.hit.score
+
+    @property
+    def promise(self) -> float:
+        """What statements are chosen by for having their meaning compared."""
+        return self.overlap + 0.5 * self.hit.score
 
 
 def word_weights(question: str, store: Store, course: str, language: str | None) -> dict[str, float]:
@@ -77,7 +108,7 @@ def select_evidence(query: np.ndarray, hits: Sequence[Hit], weights: Mapping[str
         for hit in hits
         for start, end in statement_spans(hit.passage.chunk.text)
     ]
-    weighed = sorted(statements, key=_order)[:STATEMENTS_WEIGHED]
+    weighed = sorted(statements, key=lambda one: (-one.promise, one.hit.rank, one.start))[:STATEMENTS_WEIGHED]
     if not weighed:
         return []
     similarities = embedder.embed_documents([one.text for one in weighed]) @ query
@@ -88,6 +119,43 @@ def _order(one: Evidence) -> tuple[float, int, int]:
     return -one.strength, one.hit.rank, one.start
 
 
+def quoted_statements(evidence: Sequence[Evidence], weights: Mapping[str, float], question: str) -> list[Evidence]:
+    """What an extractive answer quotes, the strongest first; of a table its row that answers.
+
+    A question for one thing gets one statement, and a second where that is nearly as strong; one for an overview or a list gets three.
+    """
+    if asks_for_several(question):
+        chosen = list(evidence[:SEVERAL])
+    else:
+        chosen = [one for one in evidence[:2] if evidence[0].strength - one.strength <= CLEAR_LEAD]
+    return [narrowed(one, weights) for one in chosen]
+
+
+def asks_for_several(question: str) -> bool:
+    """Whether one statement can hardly be the answer."""
+    return bool(_SEVERAL.search(question))
+
+
+def narrowed(one: Evidence, weights: Mapping[str, float]) -> Evidence:
+    """The line of a table, a form or a slide that holds clearly more of the question's words than every other; else the statement as it is.
+
+    Only where every line is read by itself: none is long or goes on with the one before.
+    """
+    lines = [(match.start(), match.end()) for match in _LINE.finditer(one.text)]
+    if len(lines) < FEWEST_LINES or any(not _is_line_by_itself(one.text[start:end]) for start, end in lines):
+        return one
+    held = sorted(((overlap(one.text[start:end], weights), start, end) for start, end in lines), reverse=True)
+    (most, start, end), (second, *_) = held[0], held[1]
+    line = one.text[start:end].rstrip()
+    if most < CLEAR_LINE * second or most == 0 or len(words(line)) < 2 or line.endswith(":"):
+        return one
+    return replace(one, start=one.start + start, end=one.start + end)
+
+
+def _is_line_by_itself(line: str) -> bool:
+    return len(words(line)) <= LONGEST_LINE and not line.strip()[0].islower()
+
+
 def overlap(text: str, weights: Mapping[str, float]) -> float:
     """Share of the words, by weight, that the text holds: 0 to 1."""
     total = sum(weights.values())
@@ -96,27 +164,50 @@ def overlap(text: str, weights: Mapping[str, float]) -> float:
 
 
 def statement_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Spans of the sentences of a passage without its headings; a label is taken together with the sentence after it.
+    """Spans of the statements of a passage: its sentences without headings, each with what it cannot be read without.
 
-    Headings are left out because they answer nothing by themselves; a passage of nothing else keeps them.
+    A label, a list's number and a question are taken together with the sentence after them; a sentence that ends in a colon also with the
+    list items that follow it. Headings and lines of a table of contents are left out because they answer nothing by themselves; a passage
+    of nothing else keeps them.
     """
     spans = list(sentence_spans(text))
-    pending: int | None = None
+    begin: int | None = None  # of a statement that awaits what follows
+    listed: tuple[int, int] | None = None  # a statement with the list items found so far
     last_end = 0
     for start, end in [span for span in spans if not _is_heading(text, *span)] or spans:
-        begin = start if pending is None else pending
-        is_label = len(words(text[start:end])) < FEWEST_WORDS and not text[start:end].rstrip("\"')”").endswith((".", "!", "?"))
+        start = start if begin is None else begin
+        if listed is not None:
+            if _LIST_ITEM.match(text, start) and end - listed[0] <= LONGEST_LIST:
+                is_number = _BARE_NUMBER.search(text[start:end])
+                listed, begin = (listed, start) if is_number else ((listed[0], end), None)
+                last_end = end
+                continue
+            yield listed
+            listed = None
         last_end = end
-        if is_label and end - begin < 200:
-            pending = begin
+        if _is_opening(text, start, end):
+            begin = start
+        elif begin is not None and _LISTING.search(text, begin, end):
+            listed, begin = (begin, end), None
         else:
-            yield begin, end
-            pending = None
-    if pending is not None:
-        yield pending, last_end
+            yield start, end
+            begin = None
+    if listed is not None:
+        yield listed[0], last_end
+    elif begin is not None:
+        yield begin, last_end
 
 
-CONFIDENCE_WEIGHTS = (-2.33, 1.712, 2.669)
+def _is_opening(text: str, start: int, end: int) -> bool:
+    """Whether a piece says nothing by itself: a label, a list's number, a question, or what ends in a colon."""
+    piece = text[start:end].rstrip("\"')”")
+    if piece.endswith((":", "?")):
+        return end - start < LONGEST_OPENING
+    is_label = len(words(piece)) < FEWEST_WORDS and not piece.endswith((".", "!"))
+    return (is_label or bool(_BARE_NUMBER.search(piece))) and end - start < LONGEST_LABEL
+
+
+CONFIDENCE_WEIGHTS = (-2.446, 1.56, 2.931)
 """Intercept, then a weight for each of `confidence_features`; printed by scripts/fit_confidence.py (quality: docs/experiments.md)."""
 
 
@@ -126,7 +217,7 @@ def _is_heading(text: str, start: int, end: int) -> bool:
     if "\n" in sentence:
         return False
     is_short = len(words(sentence)) <= LONGEST_HEADING and not _NO_HEADING.search(sentence)
-    return bool(_MARKED_HEADING.match(sentence)) or (is_short and text[end:].startswith("\n\n"))
+    return bool(_MARKED_HEADING.match(sentence) or _LEADERS.search(sentence)) or (is_short and text[end:].startswith("\n\n"))
 
 
 def confidence(evidence: Sequence[Evidence]) -> float:
@@ -138,8 +229,21 @@ def confidence(evidence: Sequence[Evidence]) -> float:
     return 1 / (1 + math.exp(-logit))
 
 
+def floor_of_cost(cost: float, unanswerable: float) -> float:
+    """The confidence below which a refusal costs less than an answer.
+
+    The confidence was fitted on as many questions with as without an answer, so its odds are those of the words alone. With a share
+    `unanswerable` of questions that have none, refusing pays while odds < cost × unanswerable / (1 - unanswerable).
+
+    Args:
+        cost: how many times as bad as refusing a question that has an answer it is to answer one that has none.
+    """
+    odds = cost * unanswerable / (1 - unanswerable)
+    return odds / (1 + odds)
+
+
 def confidence_features(evidence: Sequence[Evidence]) -> tuple[float, float]:
-    """Cosine to the question of the best passage, and of the strongest statement; 0 without evidence."""
+    """The highest cosine to the question among the passages, and among the statements; 0 without evidence."""
     if not evidence:
         return 0.0, 0.0
-    return max(one.hit.similarity or 0.0 for one in evidence), evidence[0].similarity
+    return max(one.hit.similarity or 0.0 for one in evidence), max(one.similarity for one in evidence)

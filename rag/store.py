@@ -304,6 +304,12 @@ class Store(Catalogue):
         )
         return next((row[0] for row in rows), "")
 
+    def count_documents(self, scope: Scope) -> int:
+        """How many documents a scope holds."""
+        condition, values = scope_condition(scope)
+        rows = self.db.execute(f"SELECT count(*) FROM documents d JOIN courses ON courses.id = d.course_id WHERE {condition}", values)
+        return int(next(rows)[0])
+
     def chunk_ids(self, scope: Scope) -> np.ndarray:
         """The ids of all chunks in a scope, `(n,) int64`, ascending."""
         condition, values = scope_condition(scope)

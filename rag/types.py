@@ -175,6 +175,8 @@ class Sentence:
     text: str
     support: Support
     citations: tuple[int, ...] = ()
+    quoted: bool = False
+    """Whether they are the materials' own words, put in by code, and not the generator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +255,8 @@ class Answer:
     """The very messages that the generator was given; none where it was not asked."""
     prompt_parts: dict[str, int] = field(default_factory=dict)
     """Tokens of the prompt by part: `system`, `history`, `sources`, `question`; about so many where a server counts its own."""
+    dropped: tuple[Sentence, ...] = ()
+    """What the generator wrote and was not shown, as the materials do not hold it. For whoever looks into it: never to be shown as fact."""
     cached: bool = False
     """Whether it is an earlier answer to the same question, given again."""
 

@@ -49,7 +49,7 @@ def meaning_of_follow_up(question: str, history: Sequence[Turn]) -> str:
     if not history or not is_follow_up(question):
         return ""
     asked = [turn.content for turn in history if turn.role == "user"][-1:]
-    answered = [turn.content for turn in history[-1:] if turn.role == "assistant" and turn.content != REFUSAL]
+    answered = [turn.content for turn in history[-1:] if turn.role == "assistant" and not turn.content.startswith(REFUSAL)]
     return " ".join([*asked, *(" ".join(text.split()[:ANSWER_WORDS]) for text in answered), question])
 
 

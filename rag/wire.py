@@ -36,10 +36,8 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
         "abstained": answer.abstained,
         "confidence": answer.confidence,
         "mode": answer.mode.value,
-        "sentences": [
-            {"text": sentence.text, "support": sentence.support.value, "citations": list(sentence.citations)}
-            for sentence in answer.sentences
-        ],
+        "sentences": [_sentence_to_json(sentence) for sentence in answer.sentences],
+        "dropped": [_sentence_to_json(sentence) for sentence in answer.dropped],
         "sources": [_source_to_json(source) for source in answer.sources],
         "latency_ms": answer.latency.to_json(),
         "tokens": {"prompt": answer.prompt_tokens, "completion": answer.completion_tokens},
@@ -60,7 +58,7 @@ def answer_from_json(value: Mapping[str, Any]) -> Answer:
         abstained=value["abstained"],
         confidence=value["confidence"],
         mode=Mode(value["mode"]),
-        sentences=tuple(Sentence(one["text"], Support(one["support"]), tuple(one["citations"])) for one in value["sentences"]),
+        sentences=tuple(map(_sentence_from_json, value["sentences"])),
         sources=tuple(_source_from_json(one) for one in value["sources"]),
         latency=Latency(latency, total),
         prompt_tokens=value["tokens"]["prompt"],
@@ -69,7 +67,21 @@ def answer_from_json(value: Mapping[str, Any]) -> Answer:
         cached=value.get("cached", False),  # answers kept before these keys lack them
         prompt=tuple(Turn(one["role"], one["content"]) for one in value.get("prompt", ())),
         prompt_parts=value.get("prompt_parts", {}),
+        dropped=tuple(map(_sentence_from_json, value.get("dropped", ()))),
     )
+
+
+def _sentence_to_json(sentence: Sentence) -> dict[str, Any]:
+    return {
+        "text": sentence.text,
+        "support": sentence.support.value,
+        "citations": list(sentence.citations),
+        "quoted": sentence.quoted,
+    }
+
+
+def _sentence_from_json(value: Mapping[str, Any]) -> Sentence:
+    return Sentence(value["text"], Support(value["support"]), tuple(value["citations"]), value.get("quoted", False))
 
 
 def _source_to_json(source: Source) -> dict[str, Any]:

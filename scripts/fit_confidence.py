@@ -4,7 +4,9 @@
         --test syllabi=.../questions.jsonl
 
 Each argument is COURSE=QUESTIONS; the course must be in the store. Of a set to fit on, the even questions are used, the odd ones measured;
-sets weigh alike, and in each the answerable as much as the unanswerable. The floor printed refuses 15 % of the answerable questions.
+sets weigh alike, and in each the answerable as much as the unanswerable. The floor printed first refuses 15 % of the answerable questions;
+the others follow from a cost (`floor_of_cost`). The calibration is, for each fifth of the confidence's range, its mean there and the
+share of answerable questions, both kinds weighing alike.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ from sklearn.preprocessing import StandardScaler
 
 from rag.config import Config
 from rag.evaluate import auroc
-from rag.evidence import confidence_features, select_evidence, word_weights
+from rag.evidence import confidence_features, floor_of_cost, select_evidence, word_weights
 from rag.golden import Golden, read_questions
 from rag.retrieve import Searcher
 from rag.types import Scope
+
+UNANSWERABLE = 0.2
+"""Share of questions without an answer that a course expects; 0.19 of the sample course's."""
 
 
 def main() -> None:
@@ -57,9 +62,27 @@ def main() -> None:
         sure = 1 / (1 + np.exp(-intercept - features @ slopes))
         floor = float(np.quantile(sure[answerable], 0.15))
         refused = float((sure[~answerable] < floor).mean())
-        fixed = [f"{f:.2f}: {(sure[~answerable] < f).mean():.2f} at {(sure[answerable] < f).mean():.2f}" for f in (0.3, 0.35, 0.4, 0.45)]
+        fixed = [
+            f"cost {cost:g} → {f:.3f}: {(sure[~answerable] < f).mean():.2f} at {(sure[answerable] < f).mean():.2f}"
+            for cost in (1, 2, 3, 4)
+            for f in [floor_of_cost(cost, UNANSWERABLE)]
+        ]
         quality = auroc(list(sure[answerable]), list(sure[~answerable]))
-        print(f"{name:28} AUROC {quality:.3f}; floor {floor:.3f} refuses {refused:.2f} at 0.15; floors {', '.join(fixed)}")
+        print(f"{name:28} AUROC {quality:.3f}; floor {floor:.3f} refuses {refused:.2f} at 0.15; {', '.join(fixed)}")
+        print(f"{'':28} calibration: {_calibration(sure, answerable)}")
+
+
+def _calibration(sure: np.ndarray, answerable: np.ndarray) -> str:
+    """For each fifth of the range: the confidence there, and the share of answerable questions, both kinds weighing alike."""
+    weight = np.where(answerable, 1 / answerable.sum(), 1 / (~answerable).sum())
+    parts = []
+    for low in np.arange(0, 1, 0.2):
+        there = (sure >= low) & (sure < low + 0.2)
+        if there.sum() >= 5:
+            parts.append(
+                f"{np.average(sure[there], weights=weight[there]):.2f} → {weight[there & answerable].sum() / weight[there].sum():.2f}"
+            )
+    return ", ".join(parts)
 
 
 def _halves(argument: str, most: int) -> tuple[str, list[Golden], list[Golden]]:

@@ -221,6 +221,7 @@ def _show_foundation(answer: Answer, key: str) -> None:
         with st.container(border=True, gap="xsmall", key=f"sources-{key}"):
             st.markdown("**Nearest passages**" if answer.abstained else "**Sources**")
             sources.show_sources(answer.sources, key)
+    _show_dropped(answer.dropped)
     latency.show_latency(answer.latency, answer.completion_tokens, key)
 
 
@@ -233,6 +234,14 @@ def _show_prompt(answer: Answer) -> None:
         for turn in answer.prompt:
             st.caption(render.label(turn.role))
             st.code(turn.content, language=None, wrap_lines=True)
+
+
+def _show_dropped(dropped: Sequence[Sentence]) -> None:
+    """What the generator wrote and the materials do not hold, for whoever wants to know."""
+    if dropped:
+        with st.expander("Left out: the materials do not hold this", icon=":material/block:"):
+            for sentence in dropped:
+                st.markdown(render.rich(sentence.text, "gray"))
 
 
 def _answer(question: str, course: Course, engine: Engine, store: Store, conversation: Conversation | None) -> None:

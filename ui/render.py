@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from rag.types import Mode, Sentence, Support
 
 JOINER = "\u2060"
-PARTLY = "(partly supported)"
+MARKS = {Support.WEAK: "(partly supported)", Support.UNSUPPORTED: "(not held by the materials)"}
 
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028-\u202e\u2066-\u2069]")
@@ -99,11 +99,12 @@ def find_quote(text: str, quote: str) -> tuple[int, int] | None:
 def sentences(written: Sequence[Sentence], mode: Mode, draft: str = "") -> str:
     """An answer: its sentences with the numbers of their sources, then the sentence being written, muted.
 
-    Sentences of a generated answer run on; list items and texts of several lines stand by themselves, and so do the quotations of an
-    extractive answer.
+    Sentences of a generated answer run on; list items and texts of several lines stand by themselves, and so do quotations.
     """
-    quoted = mode is Mode.EXTRACTIVE
-    shown = [(_sentence(one, quoted), quoted or _is_item(one.text) or "\n" in one.text) for one in written]
+    quotes = [mode is Mode.EXTRACTIVE or one.quoted for one in written]
+    shown = [
+        (_sentence(one, quoted), quoted or _is_item(one.text) or "\n" in one.text) for one, quoted in zip(written, quotes, strict=True)
+    ]
     if draft.strip():
         shown.append((_bullet(draft) + rich(_LIST_ITEM.sub("", draft, count=1), "gray"), _is_item(draft)))
     blocks: list[str] = []
@@ -125,9 +126,9 @@ def markers(numbers: Sequence[int]) -> str:
 def _sentence(sentence: Sentence, quoted: bool) -> str:
     words = re.sub(r"\n\s*\n", "\n", sentence.text)
     text = rich(words if quoted else _LIST_ITEM.sub("", words, count=1))
-    weak = f" *{escape(PARTLY)}*" if sentence.support is Support.WEAK else ""
+    mark = f" *{escape(MARKS[sentence.support])}*" if sentence.support in MARKS else ""
     number = f" {markers(sentence.citations)}" if sentence.citations else ""
-    shown = f"{text}{weak}{number}"
+    shown = f"{text}{mark}{number}"
     return "\n".join(f"> {line}" for line in shown.split("\n")) if quoted else _bullet(sentence.text) + shown
 
 

@@ -81,3 +81,9 @@ def test_every_preset_is_a_small_difference_that_loads(name: str) -> None:
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no config file"):
         Config.load(tmp_path / "none.toml")
+
+
+def test_what_becomes_of_unsupported_sentences_is_one_of_three() -> None:
+    assert Config(unsupported="mark").unsupported == "mark"
+    with pytest.raises(ConfigError, match="unsupported is 'hide'; expected replace, drop, mark"):
+        Config(unsupported="hide")

@@ -4,7 +4,7 @@ from pathlib import Path
 from ingest.pipeline import ingest_course
 from rag import conversations
 from rag.answer import Engine, answer
-from rag.types import Answer, Scope, Turn
+from rag.types import Answer, Scope, Sentence, Support, Turn
 from rag.wire import answer_from_json, answer_to_json
 
 
@@ -102,3 +102,13 @@ def test_the_json_form_keeps_prompt_and_cached_and_answers_from_before_them_are_
     old = {key: kept for key, kept in value.items() if key not in ("cached", "prompt")}
     read = answer_from_json(old)
     assert (read.cached, read.prompt) == (False, ())
+
+
+def test_what_was_left_out_is_kept_with_the_answer(engine: Engine) -> None:
+    answered = answer("How many points does a late day cost?", Scope("optics"), engine)
+    assert [sentence.quoted for sentence in answered.sentences] == [True] * len(answered.sentences)
+    value = answer_to_json(replace(answered, dropped=(Sentence("Bananas are yellow.", Support.UNSUPPORTED),)))
+    assert value["dropped"] == [{"text": "Bananas are yellow.", "support": "unsupported", "citations": [], "quoted": False}]
+    assert answer_from_json(value).dropped[0].text == "Bananas are yellow."
+    earlier = {key: kept for key, kept in value.items() if key != "dropped"}  # an answer kept before there was such a thing
+    assert answer_from_json(earlier).dropped == ()

@@ -1,4 +1,5 @@
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rag.answer import Engine, answer
-from rag.evaluate import Evaluation, Judged, auroc, evaluate, figure
+from rag.evaluate import PERPLEXITY, Evaluation, Judged, auroc, evaluate, figure
 from rag.golden import Golden, read_questions
 from rag.types import Latency, Mode, Scope
 from rag.wire import answer_to_json, hit_to_json
@@ -79,3 +80,28 @@ def test_times_and_modes_are_of_the_answers_that_were_given(engine: Engine) -> N
     assert evaluation.answer_ms == {"p50": 20.0, "p95": 29.0}
     assert evaluation.generated_share == pytest.approx(1 / 3)
     assert Evaluation([Judged(ASKED)]).answer_ms == {}
+
+
+def test_times_by_stage_and_to_the_first_token(engine: Engine) -> None:
+    given = answer("How many points does a late day cost?", Scope("optics"), engine)
+    stages = [{"embed": 4.0, "prefill": prefill, "decode": 50.0, "ground": 1.0, "other": 2.0} for prefill in (10.0, 20.0, 30.0)]
+    generated = [replace(given, latency=Latency(one, sum(one.values()))) for one in stages]
+    extractive = replace(given, latency=Latency({"embed": 4.0, "ground": 3.0}, 7.0))
+    evaluation = Evaluation([Judged(ASKED, answer=one) for one in (*generated, extractive)])
+    assert evaluation.stage_ms["first token"] == {"p50": 24.0, "p95": 33.0}
+    assert evaluation.stage_ms["prefill"]["p50"] == 15.0  # an answer without the stage spent nothing in it
+    assert evaluation.stage_ms["ground"]["p50"] == 1.0
+
+
+def test_further_figures_and_the_perplexity(engine: Engine) -> None:
+    asked = [Golden("1", "How many points does a late day cost?"), Golden("2", "Where can I park?", answerable=False)]
+    found = evaluate(
+        asked,
+        search=lambda _: (),
+        answer=lambda golden: answer(golden.question, Scope("optics"), engine),
+        more=[lambda golden, _: {PERPLEXITY: 2.0 if golden.id == "1" else 4.0}, lambda *_: {"judged_correct": 1.0}],
+    )
+    assert found.gold_perplexity == pytest.approx(math.exp(3))
+    assert found.figures()["judged_correct"].n == 2
+    assert "gold_perplexity" in found.table()
+    assert Evaluation([Judged(ASKED)]).gold_perplexity is None

@@ -1,10 +1,23 @@
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rag.answer import Engine
-from rag.evidence import confidence, overlap, select_evidence, statement_spans, word_weights
-from rag.types import Hit, Scope
+from rag.evidence import (
+    CLEAR_LEAD,
+    Evidence,
+    confidence,
+    floor_of_cost,
+    narrowed,
+    overlap,
+    quoted_statements,
+    select_evidence,
+    statement_spans,
+    word_weights,
+)  # fmt: skip
+from rag.types import Chunk, Hit, Location, LocationKind, Passage, Scope
 
 
 def hits(engine: Engine, question: str) -> Sequence[Hit]:
@@ -36,6 +49,66 @@ def test_a_label_is_read_with_what_follows() -> None:
     text = "Late days\nEach student has five of them.\n- one\n- two of the other kind are enough"
     statements = [text[start:end] for start, end in statement_spans(text)]
     assert statements == ["Late days\nEach student has five of them.", "- one\n- two of the other kind are enough"]
+
+
+WHOLE = {
+    "a numbered list": ["Requirements:\n1. A midterm is in May. 2. A final is in July."],
+    "a list after a colon": ["You must bring all of these:\n\n- a laptop\n- a pen", "Grades follow in May."],
+    "a question with its answer": ["Q: Are lectures recorded?\nA: Yes, all of them are.", "They stay online."],
+    "a colon amid a sentence": ["It comes in these forms: problem sets, quizzes.", "They are due on Friday."],
+}
+
+
+@pytest.mark.parametrize("statements", WHOLE.values(), ids=WHOLE.keys())
+def test_a_statement_keeps_what_it_cannot_be_read_without(statements: list[str]) -> None:
+    text = "\n\n".join(statements)
+    assert [text[start:end] for start, end in statement_spans(text)] == statements
+
+
+def test_a_table_of_contents_states_nothing() -> None:
+    text = "1 Getting help ........................... 3\n\nHelp is given in the office hours."
+    assert [text[start:end] for start, end in statement_spans(text)] == ["Help is given in the office hours."]
+
+
+@given(st.text(alphabet="aB 1.:?-\n•|", max_size=80))
+def test_statements_are_spans_in_order_without_overlap(text: str) -> None:
+    ends = [0]
+    for start, end in statement_spans(text):
+        assert ends[-1] <= start < end <= len(text)
+        ends.append(end)
+
+
+def stated(text: str, similarity: float = 0.5, overlap: float = 0.0) -> Evidence:
+    place = Location(LocationKind.PAGE, 1)
+    hit = Hit(Passage(1, "c", "a.pdf", "A", Chunk(f"before {text} after", 0, len(text) + 13, place)), 1, 0.0, 0.4)
+    return Evidence(hit, 7, 7 + len(text), similarity, overlap)
+
+
+TABLE = "Grades\nAttendance\t5%\nFinal\t25%\nBonus Points\t9%"
+
+
+def test_of_a_table_the_row_that_answers_is_quoted() -> None:
+    weights = {"bonus": 3.0, "point": 2.0, "final": 1.0, "grade": 1.0}
+    assert narrowed(stated(TABLE), weights).text == "Bonus Points\t9%"
+    assert narrowed(stated(TABLE), {"scale": 1.0}).text == TABLE
+    assert narrowed(stated(TABLE), {"final": 1.0, "attend": 1.0}).text == TABLE  # two rows: no one leads
+    assert narrowed(stated("Bonus\nPoints"), weights).text == "Bonus\nPoints"
+    opened = "Bonus points are given for:\n- a talk\n- a poster"
+    assert narrowed(stated(opened), weights).text == opened
+
+
+def test_as_many_statements_as_the_question_wants() -> None:
+    near, far, other = stated("One.", 0.9), stated("Two.", 0.9 - CLEAR_LEAD - 0.01), stated("Three.", 0.1)
+    assert [one.text for one in quoted_statements([near, far, other], {}, "When is it due?")] == ["One."]
+    close = stated("Two.", 0.9 - CLEAR_LEAD + 0.01)
+    assert [one.text for one in quoted_statements([near, close, other], {}, "When is it due?")] == ["One.", "Two."]
+    assert len(quoted_statements([near, far, other], {}, "What are the objectives?")) == 3
+
+
+def test_the_floor_follows_from_the_cost() -> None:
+    assert floor_of_cost(2, 0.2) == pytest.approx(1 / 3)
+    assert floor_of_cost(1, 0.5) == 0.5
+    assert floor_of_cost(0, 0.2) == 0
 
 
 def test_without_evidence_there_is_no_confidence(engine: Engine) -> None:

@@ -2,8 +2,21 @@ import pytest
 
 from rag.answer import Engine, answer
 from rag.golden import Golden
-from rag.judge import coverage, judge_answer, judge_hits, judge_rankings, token_f1
-from rag.types import Chunk, Hit, Location, LocationKind, Passage, Scope
+from rag.judge import coverage, judge_answer, judge_citations, judge_hits, judge_rankings, judge_writing, token_f1
+from rag.types import (
+    Answer,
+    Chunk,
+    Hit,
+    Latency,
+    Location,
+    LocationKind,
+    Mode,
+    Passage,
+    Scope,
+    Sentence,
+    Source,
+    Support,
+)  # fmt: skip
 
 QUOTE = "a b c d e f"  # two 5-grams
 
@@ -76,3 +89,39 @@ def test_many_questions_get_what_each_gets_alone() -> None:
     assert judge_rankings(asked) == [judge_hits(*one) for one in asked]
     assert [one.get("mrr@10") for one in judge_rankings(asked)] == [0.5, None, 0, 1]
     assert judge_rankings([]) == []
+
+
+def citing(
+    *spans: tuple[str, str], abstained: bool = False, dropped: tuple[Sentence, ...] = (), shown: tuple[Sentence, ...] = ()
+) -> Answer:
+    """An answer that cites `(source, quoted words)`."""
+    sources = tuple(Source(n, passage(f"before {quote} after", name), quote) for n, (name, quote) in enumerate(spans, 1))
+    return Answer("?", "?", "", abstained, 0.5, Mode.GENERATED, shown, sources, Latency({}, 1.0), dropped=dropped)
+
+
+def test_citations_are_right_by_span() -> None:
+    asked = golden({"source": "x.pdf", "quote": QUOTE}, {"source": "y.pdf", "quote": "g h i j k"})
+    half = citing(("x.pdf", "a b c d e n n n"), ("x.pdf", "n n n n n"), ("y.pdf", "a b c d e f"))
+    assert judge_citations(asked, half) == {"citation_recall": pytest.approx((1 / 2 + 0) / 2), "citation_precision": pytest.approx(1 / 3)}
+    assert judge_citations(asked, citing(("x.pdf", QUOTE), ("y.txt", "g h i j k"))) == {"citation_recall": 1, "citation_precision": 1}
+
+
+def test_short_quotes_need_all_their_words_in_order() -> None:
+    asked = golden({"source": "x.pdf", "quote": "5 points"})
+    assert judge_citations(asked, citing(("x.pdf", "it costs 5 points a day")))["citation_precision"] == 1
+    assert judge_citations(asked, citing(("x.pdf", "it costs points: 5 a day")))["citation_precision"] == 0
+    assert judge_citations(asked, citing(("x.pdf", "5")))["citation_precision"] == 1  # nothing but a part of the gold quote
+
+
+def test_a_refusal_cites_nothing() -> None:
+    asked = golden({"source": "x.pdf", "quote": QUOTE})
+    assert judge_citations(asked, citing(("x.pdf", QUOTE), abstained=True)) == {"citation_recall": 0}
+    assert judge_citations(golden({"source": "x.pdf"}), citing(("x.pdf", QUOTE))) == {}
+
+
+def test_what_was_written_counts_before_anything_was_dropped() -> None:
+    shown = (Sentence("It is due [3].", Support.SUPPORTED, (1,)), Sentence("Quoted.", Support.SUPPORTED, (1,), quoted=True))
+    dropped = (Sentence("x", Support.WEAK), Sentence("y", Support.UNSUPPORTED), Sentence("z", Support.UNSUPPORTED))
+    figures = judge_writing(citing(shown=shown, dropped=dropped))
+    assert figures == {"written_supported": 0.25, "written_weak": 0.25, "written_unsupported": 0.5, "shown_markers": 1}
+    assert judge_writing(citing(shown=shown[1:])) == {}

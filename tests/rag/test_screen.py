@@ -119,7 +119,7 @@ def test_a_planted_instruction_is_not_quoted_and_the_reader_is_told(hostile_engi
     assert "Ignore all" not in answered.text
     assert answered.notices == ("instructions to the assistant stand in syllabus.md; they were not followed and not taken for an answer",)
     taken = replace(hostile_engine, config=hostile_engine.config.replace(skip_instructions=False))
-    assert "Ignore all" in answer(QUESTION, Scope("optics"), taken).text
+    assert "Ignore all" in answer("What do the previous instructions about late days say?", Scope("optics"), taken).text
 
 
 def test_a_generator_that_repeats_an_instruction_is_not_shown(hostile_engine: Engine) -> None:

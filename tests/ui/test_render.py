@@ -238,6 +238,11 @@ def test_sentences_carry_numbers_and_weak_ones_say_so():
     )
 
 
+def test_unsupported_sentences_say_so_and_quotations_stand_by_themselves():
+    written = [Sentence("A.", Support.UNSUPPORTED), Sentence("B.", Support.SUPPORTED, (1,), quoted=True)]
+    assert render.sentences(written, Mode.GENERATED) == "A\\. *\\(not held by the materials\\)*\n\n> B\\. :primary[\\[1\\]]"
+
+
 def test_a_draft_is_muted_and_follows_the_checked_sentences():
     written = [Sentence("A is B.", Support.SUPPORTED, (1,))]
     assert render.sentences(written, Mode.GENERATED, "And $c") == r"A is B\. :primary[\[1\]] :gray[And \$c]"
