@@ -22,9 +22,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 from quality import DATA, STORE, ingest  # type: ignore[import-not-found]  # noqa: E402  (run as a file, the checkout is not on the path)
 
 from rag import answer as flow  # noqa: E402
-from rag.answer import Engine, answer  # noqa: E402
+from rag.answer import answer  # noqa: E402
 from rag.command_line import positive, print_error  # noqa: E402
 from rag.config import BUNDLED, NONE, Config  # noqa: E402
+from rag.engine import Engine  # noqa: E402
 from rag.errors import LecternError  # noqa: E402
 from rag.evaluate import Evaluation, Figure, Judged, auroc, evaluate  # noqa: E402
 from rag.golden import Golden, Half, read_question_set, select  # noqa: E402

@@ -15,8 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from rag.answer import Engine, answer  # noqa: E402  (run as a file, the checkout is not on the path)
+from rag.answer import answer  # noqa: E402  (run as a file, the checkout is not on the path)
 from rag.config import BUNDLED, Config  # noqa: E402
+from rag.engine import Engine  # noqa: E402  (run as a file, the checkout is not on the path)
 from rag.golden import Golden, Half, read_questions, select  # noqa: E402
 from rag.types import Answer, Scope  # noqa: E402
 

@@ -22,8 +22,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rag.answer import Engine, answer
+from rag.answer import answer
 from rag.config import BUNDLED, NONE, Config
+from rag.engine import Engine
 from rag.generate import load_chat_model
 from rag.golden import Golden, read_questions
 from rag.models import find_generator

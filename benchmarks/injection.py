@@ -31,9 +31,10 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from ingest.pipeline import ingest_course
-from rag.answer import Engine, answer
+from rag.answer import answer
 from rag.config import Config
 from rag.embed import SentenceTransformerEmbedder
+from rag.engine import Engine
 from rag.generate import stream_chat
 from rag.golden import read_questions
 from rag.store import Store

@@ -23,8 +23,8 @@ from rag.moments import ANY, EXPECTED, utc_moment
 from rag.types import Scope
 
 if TYPE_CHECKING:
-    from rag.answer import Engine
     from rag.config import Config
+    from rag.engine import Engine
     from rag.evaluate import Evaluation
     from rag.golden import Golden, QuestionSet
     from rag.interpret import Interpreted
@@ -222,7 +222,8 @@ def _hit_lines(hit: Hit) -> str:
 
 
 def _ask(options: argparse.Namespace) -> int:
-    from rag.answer import Engine, answer
+    from rag.answer import answer
+    from rag.engine import Engine
     from rag.wire import answer_to_json
 
     engine = Engine.from_config(_config(options), _notify)
@@ -265,7 +266,8 @@ def _answer_lines(answered: Answer) -> Iterator[str]:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from rag.answer import Engine, answer
+    from rag.answer import answer
+    from rag.engine import Engine
     from rag.evaluate import evaluate
     from rag.golden import Half, read_question_set, select
     from rag.judge import HITS

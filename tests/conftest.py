@@ -9,9 +9,9 @@ import pytest
 from pytest_socket import socket_allow_hosts
 
 from ingest.pipeline import ingest_course
-from rag.answer import Engine
 from rag.config import NONE, Config
 from rag.embed import SentenceTransformerEmbedder
+from rag.engine import Engine
 from rag.retrieve import Searcher
 from rag.store import Store
 from support import SAMPLE_COURSE, HashingEmbedder

@@ -73,9 +73,15 @@ ALLOWED = {
     "answer_cache": {"errors", "store", "types"},
     "generate": {"batching", "config", "decoder", "errors", "generation", "models", "plain_engine", "remote", "types"},
     "context": {"errors", "evidence", "prompts", "types"},
+    "events": {"types"},
+    "engine": {"admission", "answer_cache", "config", "errors", "generate", "retrieve"},
+    "composition": {"config", "events", "evidence", "ground", "markers", "screen", "text", "timing", "types"},
+    "writing": {
+        "admission", "composition", "config", "context", "engine", "errors", "events", "evidence", "generate", "markers", "prompts",
+        "screen", "text", "timing", "types",
+    },
     "answer": {
-        "admission", "answer_cache", "config", "context", "errors", "evidence", "generate", "ground", "markers", "prompts", "refusal",
-        "retrieve", "screen", "text", "timing", "types",
+        "composition", "engine", "events", "evidence", "refusal", "retrieve", "screen", "timing", "types", "writing",
     },
     "golden": {"errors", "types"},
     "judge": {"golden", "types"},

@@ -7,8 +7,8 @@ import re
 import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
-from rag.answer import Engine
 from rag.config import Config
+from rag.engine import Engine
 from support import ROOT
 
 README = (ROOT / "README.md").read_text()

@@ -10,10 +10,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from rag import conversations
-from rag.answer import Draft, Engine, Found, Written, stream_answer
+from rag.answer import stream_answer
 from rag.config import BUNDLED, Config
 from rag.conversations import Conversation, Message
+from rag.engine import Engine
 from rag.errors import LecternError
+from rag.events import Draft, Found, Written
 from rag.records import Course
 from rag.store import Store
 from rag.types import Answer, Mode, Scope, Sentence, Source, Turn, Waiting

@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from rag.answer import Engine
 from rag.config import NONE, Config
+from rag.engine import Engine
 from rag.errors import ConfigError
 from rag.presets import length_names, preset_names
 from ui import errors

@@ -9,8 +9,8 @@ import uuid
 
 import streamlit as st
 
-from rag.answer import Engine
 from rag.config import Config
+from rag.engine import Engine
 from rag.store import Store
 
 COURSE = "course"

@@ -13,9 +13,10 @@ from pathlib import Path
 import rag.database
 from faults.audit import COURSE, faults_against_folder, faults_of_store
 from ingest.pipeline import ingest_course
-from rag.answer import Engine, answer
+from rag.answer import answer
 from rag.config import NONE, Config
 from rag.conversations import add_exchange, start
+from rag.engine import Engine
 from rag.errors import LecternError, StoreError
 from rag.retrieve import Searcher
 from rag.store import Store

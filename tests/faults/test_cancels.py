@@ -12,8 +12,10 @@ from openai_server import Exchange, serving
 
 from faults.conftest import times
 from rag.admission import Admission
-from rag.answer import Draft, Engine, stream_answer
+from rag.answer import stream_answer
 from rag.config import Config
+from rag.engine import Engine
+from rag.events import Draft
 from rag.remote import RemoteChatModel
 from rag.types import Answer, Scope
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ingest.pipeline import ingest_course
-from rag.answer import Engine, answer
+from rag.answer import answer
 from rag.config import NONE, Config
 from rag.conversations import add_exchange, messages, start
+from rag.engine import Engine
 from rag.retrieve import Searcher
 from rag.store import Store
 from rag.types import Scope

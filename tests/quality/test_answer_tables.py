@@ -12,7 +12,7 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
 from rag import answer as flow
-from rag.answer import Engine
+from rag.engine import Engine
 from rag.golden import Golden, Half
 from support import ROOT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rag.answer import Engine
+from rag.engine import Engine
 from rag.types import Scope
 
 pytestmark = pytest.mark.models

@@ -9,9 +9,10 @@ import pytest
 
 from ingest.__main__ import main as ingest
 from ingest.pipeline import ingest_course
-from rag.answer import Engine, answer
+from rag.answer import answer
 from rag.config import NONE, Config
 from rag.embed import SentenceTransformerEmbedder
+from rag.engine import Engine
 from rag.store import Store
 from rag.types import Scope
 from support import SHARED_DATA

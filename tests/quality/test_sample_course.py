@@ -6,8 +6,9 @@ from __future__ import annotations
 import pytest
 
 from ingest.readers import read_document
-from rag.answer import Engine, answer
+from rag.answer import answer
 from rag.config import Config
+from rag.engine import Engine
 from rag.evaluate import evaluate
 from rag.golden import Golden, read_questions
 from rag.types import Mode, Scope, Support

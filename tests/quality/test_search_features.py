@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ingest.pipeline import ingest_course
-from rag.answer import Engine, answer
+from rag.answer import answer
 from rag.config import Config
 from rag.embed import SentenceTransformerEmbedder
+from rag.engine import Engine
 from rag.retrieve import Searcher
 from rag.store import Store
 from rag.types import Scope

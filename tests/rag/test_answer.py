@@ -10,8 +10,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk
 
-from rag.answer import Draft, Engine, Found, Written, answer, stream_answer
+from rag.answer import answer, stream_answer
+from rag.engine import Engine
 from rag.errors import GeneratorUnavailable, QuestionError
+from rag.events import Draft, Found, Written
 from rag.prompts import REFUSAL
 from rag.types import Answer, Mode, Scope, Support, Turn
 

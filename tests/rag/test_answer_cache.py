@@ -10,8 +10,9 @@ from ingest.pipeline import ingest_course
 from rag import answer_cache
 from rag.__main__ import _answer_lines
 from rag.admission import Admission
-from rag.answer import Engine, answer, stream_answer
+from rag.answer import answer, stream_answer
 from rag.answer_cache import AnswerCache, CacheUse
+from rag.engine import Engine
 from rag.store import Store
 from rag.types import Answer, Latency, Mode, Scope, Turn
 

@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from rag.answer import Engine, answer
+from rag.answer import answer
 from rag.backup import back_up, check_catalogue, restore
 from rag.conversations import add_exchange, list_conversations, start
 from rag.database import CATALOGUE
+from rag.engine import Engine
 from rag.errors import StoreError
 from rag.store import Store
 from rag.types import Scope

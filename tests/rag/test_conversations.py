@@ -3,7 +3,8 @@ from pathlib import Path
 
 from ingest.pipeline import ingest_course
 from rag import conversations
-from rag.answer import Engine, answer
+from rag.answer import answer
+from rag.engine import Engine
 from rag.types import Answer, Scope, Sentence, Support, Turn
 from rag.wire import answer_from_json, answer_to_json
 

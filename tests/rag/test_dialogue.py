@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.answer import Engine
 from rag.dialogue import Meant, is_correction, meant_by
+from rag.engine import Engine
 from rag.golden import read_questions
 from rag.judge import is_right
 from rag.text import words

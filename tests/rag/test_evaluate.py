@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rag.answer import Engine, answer
+from rag.answer import answer
+from rag.engine import Engine
 from rag.evaluate import PERPLEXITY, Evaluation, Judged, auroc, evaluate, figure
 from rag.golden import Golden, read_questions
 from rag.types import Latency, Mode, Scope

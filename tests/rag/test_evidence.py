@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.answer import Engine
+from rag.engine import Engine
 from rag.evidence import (
     CLEAR_LEAD,
     Evidence,

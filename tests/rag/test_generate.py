@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage, SystemMessage
 
-from rag.answer import Engine, answer
+from rag.answer import answer
 from rag.config import BUNDLED, NONE, Config
+from rag.engine import Engine
 from rag.errors import GeneratorUnavailable
 from rag.generate import TransformersChatModel, load_chat_model, tokenize, until_stop
 from rag.models import find_generator

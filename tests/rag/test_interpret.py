@@ -5,8 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.pipeline import ingest_course
-from rag.answer import Engine, answer
+from rag.answer import answer
 from rag.config import Config
+from rag.engine import Engine
 from rag.interpret import Interpreter
 from rag.moments import ANY
 from rag.retrieve import Searcher

@@ -1,6 +1,7 @@
 import pytest
 
-from rag.answer import Engine, answer
+from rag.answer import answer
+from rag.engine import Engine
 from rag.golden import Golden
 from rag.judge import coverage, judge_answer, judge_citations, judge_hits, judge_rankings, judge_writing, token_f1
 from rag.types import (

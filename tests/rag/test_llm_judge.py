@@ -4,8 +4,9 @@ import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
-from rag.answer import Engine, answer
+from rag.answer import answer
 from rag.config import Config
+from rag.engine import Engine
 from rag.errors import ConfigError
 from rag.golden import Golden
 from rag.llm_judge import Verdict, judge_messages, judge_with_model, load_judge, read_verdict

@@ -1,4 +1,4 @@
-from rag.answer import Engine
+from rag.engine import Engine
 from rag.evaluate import Judged, evaluate
 from rag.golden import Golden
 from rag.interpret import Interpreted

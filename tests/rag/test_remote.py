@@ -6,12 +6,14 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Sys
 from openai_server import Exchange, Reply, serving
 
 from rag import doctor
-from rag.answer import FAILED, Engine, answer
+from rag.answer import answer
 from rag.config import Config
+from rag.engine import Engine
 from rag.errors import ConfigError, GeneratorUnavailable
 from rag.generate import load_chat_model, stream_chat
 from rag.remote import RemoteChatModel, ServerFailed, host_of
 from rag.types import Decoding, Mode, Scope
+from rag.writing import FAILED
 
 MESSAGES = [SystemMessage("Be short."), HumanMessage("Late days?"), AIMessage("Five."), HumanMessage("And what do they cost?")]
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.pipeline import ingest_course
-from rag.answer import Engine
 from rag.config import Config
+from rag.engine import Engine
 from rag.errors import QuestionError, UnknownCourse
 from rag.retrieve import Searcher, check_question, fuse
 from rag.snapshots import publish

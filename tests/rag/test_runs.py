@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.answer import Engine
 from rag.config import Config
+from rag.engine import Engine
 from rag.errors import LecternError
 from rag.evaluate import Evaluation, Judged, evaluate
 from rag.golden import Golden, QuestionSet

@@ -11,8 +11,9 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
 from ingest.pipeline import ingest_course
-from rag.answer import Engine, answer
+from rag.answer import answer
 from rag.config import NONE, Config
+from rag.engine import Engine
 from rag.retrieve import Searcher
 from rag.screen import holds_links, links, speaks_to_assistant, without_foreign_links
 from rag.store import Store

@@ -13,11 +13,14 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from rag.admission import Admission, Load
-from rag.answer import BUSY, CUT, FAILED, LATE, Draft, Engine, Found, answer, stream_answer
+from rag.answer import answer, stream_answer
 from rag.answer_cache import AnswerCache
+from rag.engine import Engine
 from rag.errors import GeneratorUnavailable
+from rag.events import Draft, Found
 from rag.generate import load_chat_model
 from rag.types import Answer, Mode, Scope, Waiting
+from rag.writing import BUSY, CUT, FAILED, LATE
 
 OPTICS = Scope("optics")
 QUESTION = "How many points does a late day cost?"

@@ -7,10 +7,11 @@ import pytest
 
 from ingest.pipeline import ingest_course
 from rag import conversations
-from rag.answer import Engine, answer
+from rag.answer import answer
 from rag.config import NONE, Config
 from rag.conversations import HIDDEN
 from rag.course_retriever import CourseRetriever
+from rag.engine import Engine
 from rag.errors import QuestionError, StoreError
 from rag.moments import ANY, EARLIEST
 from rag.retrieve import Searcher

@@ -13,9 +13,9 @@ from langchain_core.messages import AIMessage
 
 from ingest.pipeline import ingest_course
 from rag.admission import Admission
-from rag.answer import Engine
 from rag.answer_cache import AnswerCache
 from rag.config import Config
+from rag.engine import Engine
 from rag.retrieve import Searcher
 from rag.store import Store
 from support import SAMPLE_COURSE, HashingEmbedder

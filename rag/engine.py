@@ -1,0 +1,51 @@
+"""What answering needs, loaded once: search, generator, the queue in front of it, and the answers kept to be given again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+from langchain_core.language_models import BaseChatModel
+
+from rag.admission import Admission
+from rag.answer_cache import AnswerCache
+from rag.config import Config
+from rag.errors import GeneratorUnavailable
+from rag.generate import load_chat_model
+from rag.retrieve import Searcher
+
+_LOG = logging.getLogger("lectern")
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What answering needs, loaded once and shared by all askers."""
+
+    searcher: Searcher
+    chat_model: BaseChatModel | None
+    config: Config
+    admission: Admission = field(default_factory=Admission)
+    cache: AnswerCache = field(default_factory=AnswerCache)
+
+    @classmethod
+    def from_config(cls, config: Config, notify: Callable[[str], None] = _LOG.warning) -> Engine:
+        """Everything the config names. A generator that cannot be had is a notice, not an error: answers are then extractive.
+
+        Args:
+            notify: told, in a sentence, of whatever is missing or had to be repaired, now or later.
+        """
+        searcher = Searcher.from_config(config, notify)
+        try:
+            chat_model = load_chat_model(config)
+        except GeneratorUnavailable as e:
+            chat_model = None
+            notify(f"answers are extractive: {e}")
+        admission = Admission(config.generation_slots, config.waiting)
+        return cls(searcher, chat_model, config, admission, AnswerCache(config.cached_answers))
+
+    @property
+    def identity(self) -> Hashable:
+        """What, beside question, scope and history, an answer depends on."""
+        model = self.chat_model
+        return self.config, None if model is None else (model._llm_type, repr(model._identifying_params))
