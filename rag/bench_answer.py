@@ -19,6 +19,7 @@ from rag.config import Config
 from rag.errors import LecternError
 from rag.generate import open_engine, tokenize
 from rag.golden import Golden, read_questions
+from rag.lane import in_own_thread
 from rag.models import find_generator, load_generator
 from rag.prompts import build_messages
 from rag.types import Decoding
@@ -65,9 +66,9 @@ def bench_answer(config: Config, folder: Path | None = None, questions: int = QU
     golden = [one for one in read_questions(_questions_of(folder)) if one.answerable and any("quote" in entry for entry in one.relevant)]
     if len(golden) < questions:
         raise LecternError(f"the question file has {len(golden)} questions with quotes; expected {questions} or more")
-    model, tokenizer = load_generator(files, config)
+    model, tokenizer = in_own_thread(lambda: load_generator(files, config))
     plain = _plain(model, decoding)
-    engine, _ = open_engine(files, config)
+    engine, _ = in_own_thread(lambda: open_engine(files, config))
     if not isinstance(engine, BatchingEngine):
         raise LecternError(f"{files.id} is computed by generate() itself on {model.device}: there is nothing to compare")
     figures: dict[str, Any] = {"model": files.id, "device": str(model.device), "dtype": str(model.dtype).removeprefix("torch.")}
@@ -141,15 +142,20 @@ def _gap(prompt: Sequence[int], ours: Sequence[int], theirs: Sequence[int], mode
     shared = next((place for place, (one, other) in enumerate(zip(ours, theirs, strict=False)) if one != other), None)
     if shared is None:
         return 0.0  # one ended where the other went on to its limit
-    with torch.inference_mode():
-        logits = model(torch.tensor([[*prompt, *theirs[:shared]]], device=model.device), logits_to_keep=1).logits[0, -1].float()
+
+    def read() -> torch.Tensor:
+        with torch.inference_mode():
+            return model(torch.tensor([[*prompt, *theirs[:shared]]], device=model.device), logits_to_keep=1).logits[0, -1].float()
+
+    logits = in_own_thread(read)
     return float(logits[theirs[shared]] - logits[ours[shared]])
 
 
 def _by(engine: BatchingEngine, decoding: Decoding) -> Generate:
     def generate(prompt: list[int]) -> Iterator[Arrived]:
         for tokens in engine.generate(prompt, decoding):
-            yield time.perf_counter(), tokens
+            if tokens:
+                yield time.perf_counter(), tokens
 
     return generate
 
@@ -171,8 +177,12 @@ def _plain(model: Any, decoding: Decoding) -> Generate:
 
         ids = torch.tensor([prompt], device=model.device)
         settings = {"do_sample": False, "max_new_tokens": decoding.max_new_tokens, "streamer": Streamer()}
-        with torch.inference_mode():
-            model.generate(ids, attention_mask=torch.ones_like(ids), **settings)
+
+        def run() -> None:
+            with torch.inference_mode():
+                model.generate(ids, attention_mask=torch.ones_like(ids), **settings)
+
+        in_own_thread(run)
         return arrived[1:]  # the first is the prompt
 
     return generate

@@ -84,7 +84,7 @@ class Config:
     """More than 1 searches for the likeliest text along so many beams: slower, one question at a time, shown when it is finished."""
     max_new_tokens: int = 160
     seed: int = 0
-    prompt_lookup_tokens: int = 10
+    prompt_lookup_tokens: int = 4
     """Tokens guessed at once from the prompt; same greedy output, faster. 0 turns it off."""
     generator_cache_mb: int = 512
     """Memory for the keys and values of answers in work and of prompts read before (the prefix cache)."""

@@ -27,6 +27,7 @@ from rag.config import NONE, Config
 from rag.decoder import LlamaDecoder, read_decoder_recipe
 from rag.errors import ConfigError, GeneratorUnavailable, ModelError
 from rag.generation import Generation, TokenEngine
+from rag.lane import in_own_thread
 from rag.models import ModelFiles, choose_device, choose_dtype, find_adapted_generator, load_generator, load_tokenizer
 from rag.plain_engine import PlainEngine
 from rag.remote import RemoteChatModel
@@ -103,7 +104,7 @@ class TransformersChatModel(BaseChatModel):
         """`(engine, tokenizer)`; loaded once, also when several ask first at the same time."""
         with self._loading:
             if self._loaded is None:
-                self._loaded = open_engine(self.files, self.config)
+                self._loaded = in_own_thread(lambda: open_engine(self.files, self.config))
             return self._loaded
 
     @property

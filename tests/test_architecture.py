@@ -51,7 +51,7 @@ ALLOWED = {
     "bench_search": {
         "bench_corpus", "config", "embed", "errors", "golden", "models", "retrieve", "snapshots", "store", "timing", "types", "vectors",
     },
-    "bench_answer": {"batching", "config", "errors", "generate", "golden", "models", "prompts", "types"},
+    "bench_answer": {"batching", "config", "errors", "generate", "golden", "lane", "models", "prompts", "types"},
     "bench": {"bench_answer", "bench_search", "config", "embed", "errors", "models"},
     "backup": {"database", "errors", "files", "lock", "snapshots", "store"},
     "retrieve": {
@@ -71,7 +71,7 @@ ALLOWED = {
     "remote": {"breaker", "config", "errors", "types"},
     "admission": {"errors", "types"},
     "answer_cache": {"errors", "store", "types"},
-    "generate": {"batching", "config", "decoder", "errors", "generation", "models", "plain_engine", "remote", "types"},
+    "generate": {"batching", "config", "decoder", "errors", "generation", "lane", "models", "plain_engine", "remote", "types"},
     "context": {"errors", "evidence", "prompts", "types"},
     "events": {"types"},
     "engine": {"admission", "answer_cache", "config", "errors", "generate", "retrieve"},
