@@ -259,8 +259,6 @@ def _answer_lines(answered: Answer) -> Iterator[str]:
             f"\n    “{source.quote}”" if source.quote else ""
         )
     stages = ", ".join(f"{stage} {ms:.0f}" for stage, ms in answered.latency.stages.items() if ms >= 0.5)
-    for notice in answered.notices:
-        yield f"\nnote: {notice}"
     cached = "from the cache; " if answered.cached else ""
     yield f"\n{cached}{answered.mode.value}; confidence {answered.confidence:.2f}; {answered.latency.total:.0f} ms: {stages}"
 

@@ -39,6 +39,7 @@ class Composition:
     dropped: list[Sentence] = field(default_factory=list)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    reused_tokens: int = 0
 
     def _add(self, text: str, grounding: Grounding) -> None:
         cited = () if grounding.passage is None else (self._number(grounding.passage, grounding.quote),)
@@ -85,6 +86,7 @@ class Composition:
         if usage := chunk.usage_metadata:
             self.prompt_tokens += usage["input_tokens"]
             self.completion_tokens += usage["output_tokens"]
+        self.reused_tokens += chunk.response_metadata.get("reused_tokens", 0)
 
     def _number(self, passage: Passage, quote: str) -> int:
         for source in self.sources:
@@ -113,6 +115,7 @@ class Composition:
             latency=watch.latency(),
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
+            reused_tokens=self.reused_tokens,
             notices=tuple(self.notices),
             prompt=self.prompt,
             prompt_parts=self.prompt_parts,

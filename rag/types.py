@@ -257,6 +257,8 @@ class Answer:
     """Tokens of the prompt by part: `system`, `history`, `sources`, `question`; about so many where a server counts its own."""
     dropped: tuple[Sentence, ...] = ()
     """What the generator wrote and was not shown, as the materials do not hold it. For whoever looks into it: never to be shown as fact."""
+    reused_tokens: int = 0
+    """Of the prompt's tokens, those that the generator had read for another question (its prefix cache)."""
     cached: bool = False
     """Whether it is an earlier answer to the same question, given again."""
 

@@ -40,7 +40,7 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
         "dropped": [_sentence_to_json(sentence) for sentence in answer.dropped],
         "sources": [_source_to_json(source) for source in answer.sources],
         "latency_ms": answer.latency.to_json(),
-        "tokens": {"prompt": answer.prompt_tokens, "completion": answer.completion_tokens},
+        "tokens": {"prompt": answer.prompt_tokens, "completion": answer.completion_tokens, "reused": answer.reused_tokens},
         "notices": list(answer.notices),
         "cached": answer.cached,
         "prompt": [{"role": turn.role, "content": turn.content} for turn in answer.prompt],
@@ -63,6 +63,7 @@ def answer_from_json(value: Mapping[str, Any]) -> Answer:
         latency=Latency(latency, total),
         prompt_tokens=value["tokens"]["prompt"],
         completion_tokens=value["tokens"]["completion"],
+        reused_tokens=value["tokens"].get("reused", 0),
         notices=tuple(value["notices"]),
         cached=value.get("cached", False),  # answers kept before these keys lack them
         prompt=tuple(Turn(one["role"], one["content"]) for one in value.get("prompt", ())),

@@ -232,7 +232,9 @@ def _show_prompt(answer: Answer) -> None:
     if not answer.prompt:
         return
     with st.expander("Prompt", icon=":material/data_object:"):
-        st.caption(render.label(" · ".join(f"{part} {tokens} tokens" for part, tokens in answer.prompt_parts.items())))
+        parts = [f"{part} {tokens} tokens" for part, tokens in answer.prompt_parts.items()]
+        reused = [f"{answer.reused_tokens} of them read for an earlier question"] if answer.reused_tokens else []
+        st.caption(render.label(" · ".join(parts + reused)))
         for turn in answer.prompt:
             st.caption(render.label(turn.role))
             st.code(turn.content, language=None, wrap_lines=True)

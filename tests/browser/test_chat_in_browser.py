@@ -18,7 +18,7 @@ def test_a_question_is_answered_opened_and_kept(visit: Visit):
     page = visit.page
     seen = visit.ask(QUESTION)
     assert any("Reading 4 passages" in text for text in seen), seen
-    drafts = [text.split("\n")[0] for text in seen if "Reading" in text.split("\n", 1)[-1]]
+    drafts = [text.split("\n")[0] for text in seen if "Gray words" in text.split("\n", 1)[-1]]
     assert len(set(drafts)) >= 3, "the answer did not stream"
 
     answer = page.get_by_test_id("stChatMessageContent").nth(1)
