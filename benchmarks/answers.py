@@ -12,24 +12,26 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from quality import DATA, STORE, ingest  # type: ignore[import-not-found]  # noqa: E402  (run as a file, the checkout is not on the path)
 
-from rag import answer as flow  # noqa: E402
 from rag.answer import answer  # noqa: E402
 from rag.command_line import positive, print_error  # noqa: E402
 from rag.config import BUNDLED, NONE, Config  # noqa: E402
 from rag.engine import Engine  # noqa: E402
 from rag.errors import LecternError  # noqa: E402
 from rag.evaluate import Evaluation, Figure, Judged, auroc, evaluate  # noqa: E402
+from rag.evidence import select_evidence  # noqa: E402
 from rag.golden import Golden, Half, read_question_set, select  # noqa: E402
-from rag.ground import Grounding  # noqa: E402
+from rag.ground import Grounding, ground  # noqa: E402
 from rag.types import Passage, Scope, Support  # noqa: E402
 
 SAMPLE_COURSE = "llm-systems"
@@ -64,7 +66,7 @@ ALWAYS_SUPPORTED = "grounding off"
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A part turned off: by a setting, or by a stand-in for a function of `rag.answer`."""
+    """A part turned off: by a setting, or by a stand-in for a function, named where the flow looks it up."""
 
     settings: Mapping[str, Any]
     functions: Mapping[str, Callable[..., Any]]
@@ -72,7 +74,7 @@ class Variant:
 
 def _first_statements(*arguments: Any) -> Any:
     """The statements of the best passage in reading order, as if none were better than another."""
-    chosen = _select_evidence(*arguments)
+    chosen = select_evidence(*arguments)
     return sorted(chosen, key=lambda one: (one.hit.rank, one.start))
 
 
@@ -81,16 +83,15 @@ def _whole_statements(evidence: Sequence[Any], *_: Any) -> list[Any]:
 
 
 def _trusting(sentence: str, passages: Sequence[Passage], question: str = "") -> Grounding:
-    found = _ground(sentence, passages, question)
+    found = ground(sentence, passages, question)
     return replace(found, support=Support.SUPPORTED) if found.passage else Grounding(Support.SUPPORTED)
 
 
-_select_evidence, _ground = flow.select_evidence, flow.ground
 VARIANTS = {
-    "evidence in reading order": Variant({}, {"select_evidence": _first_statements}),
-    "always two whole statements": Variant({}, {"quoted_statements": _whole_statements}),
+    "evidence in reading order": Variant({}, {"rag.answer.select_evidence": _first_statements}),
+    "always two whole statements": Variant({}, {"rag.composition.quoted_statements": _whole_statements}),
     "refusal off": Variant({"confidence_floor": 0.0}, {}),
-    ALWAYS_SUPPORTED: Variant({}, {"ground": _trusting}),
+    ALWAYS_SUPPORTED: Variant({}, {"rag.composition.ground": _trusting}),
     "strongest statement not added": Variant({"unsupported": "drop"}, {}),
 }
 """The last two change nothing without a generator."""
@@ -117,19 +118,15 @@ def read_set(data: Path, name: str, halves: Sequence[Half], sample: int | None) 
 
 def ask(engine: Engine, course: str, questions: Sequence[Golden], variant: Variant | None = None) -> Evaluation:
     """What the engine answers, judged; with a variant's functions in the place of the flow's own."""
-    kept = {name: getattr(flow, name) for name in (variant.functions if variant else ())}
     engine = replace(engine, config=engine.config.replace(**variant.settings)) if variant else engine
-    try:
+    with ExitStack() as patches:
         for name, function in variant.functions.items() if variant else ():
-            setattr(flow, name, function)
+            patches.enter_context(patch(name, function))
         return evaluate(
             questions,
             search=lambda golden: (),
             answer=lambda golden: answer(golden.question, Scope(course, path=golden.scope), engine, golden.history),
         )
-    finally:
-        for name, function in kept.items():
-            setattr(flow, name, function)
 
 
 def figures_of(evaluation: Evaluation) -> dict[str, Figure]:
@@ -211,7 +208,7 @@ def _unsupported_share(evaluation: Evaluation) -> float:
             passages = [source.passage for source in one.answer.sources]
             for sentence in one.answer.sentences:
                 shown += 1
-                is_held = sentence.quoted or _ground(sentence.text, passages, one.answer.standalone).support is Support.SUPPORTED
+                is_held = sentence.quoted or ground(sentence.text, passages, one.answer.standalone).support is Support.SUPPORTED
                 bad += not is_held
     return bad / shown if shown else 0.0
 

@@ -17,7 +17,7 @@ NEIGHBOUR_FLOOR = 0.4
 """A neighbour is taken in when its own score is at least this share of the hit's. Less finds more, but fills a budget sooner
 (docs/experiments.md)."""
 SHINGLE_WORDS = 5
-SAME_SHARE = 0.9
+SAME_SHARE = 0.8
 """A passage is a near-duplicate of a better one that holds so much of its word 5-grams. Not the other way round: solutions repeat the whole
 assignment, and what they add must not be lost."""
 FEWEST_SHINGLES = 8

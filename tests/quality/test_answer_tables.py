@@ -12,6 +12,7 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
 from rag import answer as flow
+from rag import composition
 from rag.engine import Engine
 from rag.golden import Golden, Half
 from support import ROOT
@@ -50,11 +51,11 @@ def test_a_part_is_off_for_its_variant_alone(answers: ModuleType, engine: Engine
     def saying(text: str) -> Engine:
         return replace(engine, chat_model=GenericFakeChatModel(messages=iter([AIMessage(text)])))
 
-    kept = flow.ground, flow.select_evidence, flow.quoted_statements
+    kept = composition.ground, flow.select_evidence, composition.quoted_statements
     trusting = answers.ask(saying("Bananas are yellow."), "optics", [LATE], answers.VARIANTS[answers.ALWAYS_SUPPORTED])
     assert trusting.judged[0].answer.text.startswith("Bananas are yellow.")
     assert answers._unsupported_share(trusting) == 0.5  # the strongest statement stands beside it
-    assert (flow.ground, flow.select_evidence, flow.quoted_statements) == kept
+    assert (composition.ground, flow.select_evidence, composition.quoted_statements) == kept
     refusing = answers.ask(engine, "optics", [PARKING], answers.Variant({"confidence_floor": 1.0}, {}))
     assert refusing.judged[0].answer.abstained
     assert engine.config.confidence_floor == 0.0
