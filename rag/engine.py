@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from langchain_core.language_models import BaseChatModel
@@ -11,8 +13,8 @@ from langchain_core.language_models import BaseChatModel
 from rag.admission import Admission
 from rag.answer_cache import AnswerCache
 from rag.config import Config
-from rag.errors import GeneratorUnavailable
-from rag.generate import load_chat_model
+from rag.errors import GeneratorUnavailable, LecternError
+from rag.generate import is_loaded, load, load_chat_model
 from rag.retrieve import Searcher
 
 _LOG = logging.getLogger("lectern")
@@ -43,6 +45,16 @@ class Engine:
             notify(f"answers are extractive: {e}")
         admission = Admission(config.generation_slots, config.waiting)
         return cls(searcher, chat_model, config, admission, AnswerCache(config.cached_answers))
+
+    def load_in_background(self) -> None:
+        """Begins to load the generator's weights, so that the first question does not wait for all of it."""
+        if self.chat_model is not None and not is_loaded(self.chat_model):
+            threading.Thread(target=self._load, name="load the generator", daemon=True).start()
+
+    def _load(self) -> None:
+        assert self.chat_model is not None
+        with suppress(LecternError):  # the first question meets it too, and tells its reader
+            load(self.chat_model)
 
     @property
     def identity(self) -> Hashable:

@@ -63,6 +63,21 @@ def stream_chat(model: BaseChatModel, messages: list[BaseMessage], stop: list[st
     yield from cast("Generator[AIMessageChunk]", model.stream(messages, stop=stop, decoding=decoding))
 
 
+def is_loaded(model: BaseChatModel) -> bool:
+    """Whether the generator can begin at once; a server always can."""
+    return not isinstance(model, TransformersChatModel) or model.is_loaded
+
+
+def load(model: BaseChatModel) -> None:
+    """Loads the weights of a generator in this process, unless that is done.
+
+    Raises:
+        GeneratorUnavailable: they do not load.
+    """
+    if isinstance(model, TransformersChatModel):
+        _ = model.loaded
+
+
 def prompt_tokens(model: BaseChatModel, messages: Sequence[BaseMessage]) -> int | None:
     """How many tokens a prompt has for a model in this process; None where only a server knows."""
     return model.prompt_tokens(messages) if isinstance(model, TransformersChatModel) else None
@@ -98,6 +113,10 @@ class TransformersChatModel(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         return {"model": self.files.id, "revision": self.files.revision}
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._loaded is not None
 
     @property
     def loaded(self) -> tuple[TokenEngine, Any]:

@@ -16,7 +16,7 @@ from rag.engine import Engine
 from rag.errors import GeneratorBusy, GeneratorUnavailable, OutOfTime
 from rag.events import Draft, Event
 from rag.evidence import Evidence
-from rag.generate import context_length, prompt_tokens, stream_chat
+from rag.generate import context_length, is_loaded, load, prompt_tokens, stream_chat
 from rag.markers import stable_prefix, without_markers
 from rag.prompts import AUTO, STOP, Prompt, language_name
 from rag.screen import without_foreign_links
@@ -108,6 +108,9 @@ def _write(
 ) -> Iterator[Event]:
     """Streams the generator's answer; sentences that are not supported well enough are left out."""
     assert engine.chat_model is not None
+    if not is_loaded(engine.chat_model):
+        with watch.stage("load"):
+            load(engine.chat_model)
     with watch.stage("prompt"):
         messages = _fit_prompt(draft, evidence, engine, history)
     draft.mode = Mode.GENERATED

@@ -16,7 +16,9 @@ STAGES: dict[str, tuple[str, str]] = {
     "lexical": ("Search by words", "#7cc4e8"),
     "fuse": ("Merge results", "#a9d6e5"),
     "rerank": ("Rerank", "#1a7f8e"),
+    "compose": ("Put passages together", "#5fb3b3"),
     "evidence": ("Weigh the evidence", "#2a9d8f"),
+    "load": ("Load the generator, once", "#c9b458"),
     "prompt": ("Build the prompt", "#8ab17d"),
     "queue": ("Wait for a turn", "#b8b8b8"),
     "prefill": ("Read the prompt", "#e9b44c"),
@@ -25,7 +27,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "other": ("Other", "#8a94a3"),
 }
 """Stage → its name in words and its colour, in the order in which the stages run."""
-UNTIL_FIRST_TOKEN = ("cache", "understand", "embed", "dense", "lexical", "fuse", "rerank", "evidence", "prompt", "queue", "prefill")
+UNTIL_FIRST_TOKEN = tuple(STAGES)[: tuple(STAGES).index("decode")]
 CHART_PIXELS = 112
 """Bar, axis and legend together."""
 SHORTEST_IN_BAR = 0.005

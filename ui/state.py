@@ -28,8 +28,10 @@ def open_store(config: Config) -> Store:
 
 @st.cache_resource(show_spinner=False)
 def load_engine(config: Config) -> Engine:
-    """The models and the index; takes seconds the first time."""
-    return Engine.from_config(config)
+    """The models and the index; takes seconds the first time, and the generator goes on loading behind the page."""
+    engine = Engine.from_config(config)
+    engine.load_in_background()
+    return engine
 
 
 def parameter(name: str) -> str | None:
