@@ -31,7 +31,6 @@ LONGEST_LIST = 700
 STATEMENTS_WEIGHED = 8
 """Statements whose meaning is compared with the question's: those with most of its words. More find nothing (docs/experiments.md)."""
 
-_MARKED_HEADING = re.compile(r"#{1,6}\s|(?:Notes|Output):$|(?:Table|Figure|Fig\.|Listing)\s*\d+\s*[:.]")
 SEVERAL = 3
 CLEAR_LEAD = 0.2
 """A second statement is quoted if its strength is at most so much below the first one's."""
@@ -40,7 +39,10 @@ LONGEST_LINE = 25
 """Words."""
 CLEAR_LINE = 1.5
 """A line must hold so many times the weight of the next best one to be quoted alone."""
+CONFIDENCE_WEIGHTS = (-2.446, 1.56, 2.931)
+"""Intercept, then a weight for each of `confidence_features`; printed by scripts/fit_confidence.py (quality: docs/experiments.md)."""
 
+_MARKED_HEADING = re.compile(r"#{1,6}\s|(?:Notes|Output):$|(?:Table|Figure|Fig\.|Listing)\s*\d+\s*[:.]")
 _LINE = re.compile(r"[^\n]*\S[^\n]*")
 _SEVERAL = re.compile(
     r"\b(?:overview|summar(?:y|i[sz]e)|describe|details?|list|topics|themes|policies|requirements|types|kinds|components|objectives|goals"
@@ -205,10 +207,6 @@ def _is_opening(text: str, start: int, end: int) -> bool:
         return end - start < LONGEST_OPENING
     is_label = len(words(piece)) < FEWEST_WORDS and not piece.endswith((".", "!"))
     return (is_label or bool(_BARE_NUMBER.search(piece))) and end - start < LONGEST_LABEL
-
-
-CONFIDENCE_WEIGHTS = (-2.446, 1.56, 2.931)
-"""Intercept, then a weight for each of `confidence_features`; printed by scripts/fit_confidence.py (quality: docs/experiments.md)."""
 
 
 def _is_heading(text: str, start: int, end: int) -> bool:

@@ -38,6 +38,12 @@ FEWEST_WITH_NUMBER = 3
 ORDER_SHARE = 0.75
 """Of its neighbouring content words at least this share must stand near each other there."""
 
+_LEAD_IN = re.compile(
+    r"^(?:(?:so|well),? )?(?:the |my )?(?:correct )?answer(?: to (?:this|the|your) question)? is(?: that)?\s*:?\s+(?=\S)", re.IGNORECASE
+)
+_DIGITS = re.compile(r"\d+(?:[.,:/]\d+)*")
+_YES_OR_NO = re.compile(r"^(?:yes|no)\b[\s,.:;!–—-]*", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Grounding:
@@ -120,15 +126,6 @@ def _agree(sentence: str, quote: str, known: str) -> bool:
         and numbers_stay_with_their_words(sentence, quote)
         and share_in_order(sentence, known) >= ORDER_SHARE
     )
-
-
-_LEAD_IN = re.compile(
-    r"^(?:(?:so|well),? )?(?:the |my )?(?:correct )?answer(?: to (?:this|the|your) question)? is(?: that)?\s*:?\s+(?=\S)", re.IGNORECASE
-)
-
-
-_DIGITS = re.compile(r"\d+(?:[.,:/]\d+)*")
-_YES_OR_NO = re.compile(r"^(?:yes|no)\b[\s,.:;!–—-]*", re.IGNORECASE)
 
 
 def without_lead_in(sentence: str) -> str:
