@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from rag.errors import ConfigError
 
-_FOLDER = files("rag") / "presets"
+_FOLDER = Path(__file__).parent / "presets"
 _TABLES = {"lengths", "prompts"}
 
 
