@@ -182,7 +182,7 @@ class BatchingEngine:
             GeneratorUnavailable: prompt and answer together are longer than the model or the memory for them.
         """
         require_room(len(prompt), decoding, self._decoder.recipe.max_tokens, self._decoder.recipe.folder.name)
-        needed = (len(prompt) + decoding.max_new_tokens) * self._decoder.recipe.bytes_per_token
+        needed = (len(prompt) + decoding.max_new_tokens) * self._decoder.bytes_per_token
         if needed > self._most_bytes:
             raise GeneratorUnavailable(
                 f"prompt and answer may need {needed >> 20} MB of memory, more than generator_cache_mb = {self._most_bytes >> 20}; "
@@ -257,7 +257,7 @@ class BatchingEngine:
 
     def _reserve(self, request: _Request) -> bool:
         """Whether keys and values of one more fit; the prefix cache gives way."""
-        needed = sum(one.most_tokens for one in (*self._active, request)) * self._decoder.recipe.bytes_per_token
+        needed = sum(one.most_tokens for one in (*self._active, request)) * self._decoder.bytes_per_token
         if needed > self._most_bytes:
             return False
         self._prefixes.shrink(self._most_bytes - needed)

@@ -47,11 +47,6 @@ class DecoderRecipe:
     tied: bool
     """Whether the output matrix is the embedding table."""
 
-    @property
-    def bytes_per_token(self) -> int:
-        """Of keys and values, in two bytes each."""
-        return self.layers * 2 * self.key_heads * self.head_width * 2
-
 
 def read_decoder_recipe(folder: Path) -> DecoderRecipe:
     """The recipe of the causal LM in a folder.
@@ -214,6 +209,11 @@ class LlamaDecoder:
         sines = angles.sin().to(self._device, self._dtype)
         sines[:, : width // 2].neg_()
         return angles.cos().to(self._device, self._dtype)[:, None], sines[:, None]
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Of the keys and values of a sequence."""
+        return 2 * self.recipe.layers * self.recipe.key_heads * self.recipe.head_width * self._norm.element_size()
 
     @property
     def is_on_cpu(self) -> bool:

@@ -87,7 +87,7 @@ class NarrowDecoder:
 
     def __init__(self, decoder: LlamaDecoder, poison: int, most: int) -> None:
         self._decoder, self._poison, self._most = decoder, poison, most
-        self.recipe, self.is_on_cpu = decoder.recipe, True
+        self.recipe, self.is_on_cpu, self.bytes_per_token = decoder.recipe, True, decoder.bytes_per_token
 
     def start(self, *arguments: Any) -> KeyValues:
         return self._decoder.start(*arguments)
@@ -115,6 +115,8 @@ def test_what_cannot_fit_is_refused_at_once(decoder: LlamaDecoder, tiny_llama: P
     engine = BatchingEngine(decoder, frozenset(), slots=4, guess_tokens=0, cache_mb=8)
     with pytest.raises(GeneratorUnavailable, match="the prompt has 100 tokens and the answer may have 29, but .* takes 128 in all"):
         engine.generate([1] * 100, Decoding(max_new_tokens=29))
+    with pytest.raises(GeneratorUnavailable, match="more than generator_cache_mb = 0; raise it, or lower context_tokens"):
+        BatchingEngine(decoder, frozenset(), slots=4, guess_tokens=0, cache_mb=0).generate([1], Decoding(max_new_tokens=1))
     engine.close()
     with pytest.raises(GeneratorUnavailable, match="shut down"):
         engine.generate([1], Decoding(max_new_tokens=1))

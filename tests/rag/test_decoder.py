@@ -104,5 +104,5 @@ def test_a_missing_weight_is_told(tiny_llama: Path, tmp_path: Path) -> None:
         LlamaDecoder(recipe, torch.float32)
 
 
-def test_bytes_of_a_token(tiny_llama: Path) -> None:
-    assert read_decoder_recipe(tiny_llama).bytes_per_token == 2 * 2 * 2 * 16 * 2  # layers, keys and values, key heads, width, bytes
+def test_bytes_of_a_token(decoder: LlamaDecoder) -> None:
+    assert decoder.bytes_per_token == 2 * 2 * 2 * 16 * 4  # keys and values, layers, key heads, width, bytes
