@@ -34,6 +34,16 @@ START_S = 60
 ANSWER_MS = 120_000
 
 
+_WATCH = """nth => {
+    window.seenTexts = [];
+    new MutationObserver(() => {
+        const text = document.querySelectorAll("[data-testid=stChatMessageContent]")[nth]?.innerText;
+        if (text && text !== window.seenTexts.at(-1)) window.seenTexts.push(text);
+    }).observe(document.body, {subtree: true, childList: true, characterData: true});
+}"""
+"""Notes every text that the nth message shows; looking again and again from outside misses most of a quick answer."""
+
+
 @dataclass
 class Visit:
     """A page, the hosts it asked anything of, and what its console complained about."""
@@ -54,19 +64,15 @@ class Visit:
     def ask(self, question: str) -> list[str]:
         """Asks, and returns what the answer's place showed while it was written."""
         before = self.answers
+        self.page.evaluate(_WATCH, 2 * before + 1)
         self.page.get_by_test_id("stChatInputTextArea").fill(question)
         self.page.keyboard.press("Enter")
-        seen: list[str] = []
         deadline = time.monotonic() + ANSWER_MS / 1000
         while self.answers == before:
-            assert time.monotonic() < deadline, seen
-            message = self.page.get_by_test_id("stChatMessageContent").nth(2 * before + 1)
-            text = message.inner_text() if message.count() else ""
-            if text and (not seen or text != seen[-1]):
-                seen.append(text)
-            self.page.wait_for_timeout(20)
+            assert time.monotonic() < deadline, self.page.evaluate("window.seenTexts")
+            self.page.wait_for_timeout(50)
         self.settle()
-        return seen
+        return self.page.evaluate("window.seenTexts")
 
     def open_source(self, words: str) -> None:
         self.page.get_by_role("button", name=words).first.click()
