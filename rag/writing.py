@@ -115,16 +115,19 @@ def _write(
         messages = _fit_prompt(draft, evidence, engine, history)
     draft.mode = Mode.GENERATED
     unfinished = ""
+    said: set[str] = set()
     known = " ".join(passage.chunk.text for passage in draft.passages).lower()
     with closing(stream_chat(engine.chat_model, messages, STOP, engine.config.decoding)) as chunks:
         for chunk in _in_time(_timed(chunks, watch), engine, deadline):
             draft.count(chunk)
             with watch.stage("ground"):
                 complete, unfinished = complete_sentences(unfinished + chunk.text)
-                added = [draft.take(sentence) for sentence in complete]
+                repeats = not said.isdisjoint(complete)
+                added = [draft.take(sentence) for sentence in complete if sentence not in said]
+                said.update(complete)
             if any(added):
                 yield draft.written()
-            if len(draft.sentences) >= engine.config.answer_sentences or is_looping(unfinished):
+            if repeats or len(draft.sentences) >= engine.config.answer_sentences or is_looping(unfinished):
                 return
             yield Draft(without_foreign_links(stable_prefix(unfinished), known))
     with watch.stage("ground"):

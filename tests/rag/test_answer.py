@@ -231,6 +231,12 @@ def test_what_is_not_supported_is_replaced_by_the_evidence_and_kept_aside(engine
     assert [(one.text, one.support, one.citations) for one in answered.dropped] == [(HALF_TRUE, Support.WEAK, ())]
 
 
+def test_a_generator_that_repeats_itself_is_left(engine: Engine) -> None:
+    answered = answer(QUESTION, OPTICS, saying(engine, "Bananas are yellow. Bananas are yellow. No work is accepted after March 9. Ever."))
+    assert [one.text for one in answered.dropped] == ["Bananas are yellow."]
+    assert all(one.quoted for one in answered.sentences)
+
+
 def test_it_can_be_dropped_alone(engine: Engine) -> None:
     dropping = replace(engine, config=engine.config.replace(unsupported="drop"))
     answered = answer(QUESTION, OPTICS, saying(dropping, f"{HALF_TRUE} No work is accepted after March 9."))
