@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -47,3 +48,8 @@ class HashingEmbedder:
 @cache
 def _direction(word: str) -> int:
     return int(hashlib.sha256(word.encode()).hexdigest(), 16) % 256
+
+
+def generating_threads() -> set[threading.Thread]:
+    """The threads of generators; others, such as the timer of a cache, come and go."""
+    return {thread for thread in threading.enumerate() if thread.name == "generate"}

@@ -1,4 +1,3 @@
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from rag.batching import BatchingEngine, PrefixCache, PromptLookup, shared_lengt
 from rag.decoder import KeyValues, LlamaDecoder, Reading, read_decoder_recipe
 from rag.errors import GeneratorUnavailable
 from rag.types import Decoding
+from support import generating_threads
 
 END = 96
 PROMPTS = [[1, 2, 3, 4, 5], [1, 2, 3, 9], [40, 41, 42, 40, 41, 42, 40, 41], [7]]
@@ -67,7 +67,7 @@ def test_a_seed_repeats_an_answer_whoever_else_asks(engine: BatchingEngine) -> N
 
 
 def test_300_cancels_leave_nothing_behind(decoder: LlamaDecoder) -> None:
-    before = set(threading.enumerate())
+    before = generating_threads()
     engine = BatchingEngine(decoder, frozenset(), slots=4, guess_tokens=4, cache_mb=8)
     for number in range(300):
         generation = engine.generate([number % 90, 3], Decoding(max_new_tokens=120))
@@ -79,7 +79,7 @@ def test_300_cancels_leave_nothing_behind(decoder: LlamaDecoder) -> None:
     assert engine.load.active == engine.load.waiting == 0
     assert engine.load.tokens < 300 * 20, "work went on after a cancel"
     engine.close()
-    assert set(threading.enumerate()) == before
+    assert generating_threads() == before
 
 
 class NarrowDecoder:

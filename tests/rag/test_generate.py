@@ -21,6 +21,7 @@ from rag.generate import TransformersChatModel, load_chat_model, tokenize, until
 from rag.models import find_generator
 from rag.plain_engine import PlainEngine
 from rag.types import Decoding, Mode, Scope
+from support import generating_threads
 
 MESSAGES = [SystemMessage("Answer in one word."), HumanMessage("What is the capital of France?")]
 
@@ -107,13 +108,13 @@ def test_the_second_question_about_the_same_sources_reads_only_what_is_new(bundl
 
 @pytest.mark.models
 def test_leaving_the_stream_ends_the_work(bundled: TransformersChatModel) -> None:
-    before = set(threading.enumerate())
+    before = generating_threads()
     long = TransformersChatModel(files=bundled.files, config=bundled.config.replace(max_new_tokens=2000))
     stream = long.stream([HumanMessage("Count from one to one thousand in words.")])
     assert next(chunk.text for chunk in stream if chunk.text)
     stream.close()  # type: ignore[attr-defined]
     long.close()
-    assert set(threading.enumerate()) == before
+    assert generating_threads() == before
 
 
 @pytest.mark.models

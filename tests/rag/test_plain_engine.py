@@ -1,4 +1,3 @@
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +8,7 @@ from rag.decoder import LlamaDecoder
 from rag.errors import GeneratorUnavailable
 from rag.plain_engine import PlainEngine
 from rag.types import Decoding
+from support import generating_threads
 
 TOKENIZER = SimpleNamespace(eos_token_id=96)
 PROMPT = [1, 2, 3, 4, 5]
@@ -48,12 +48,12 @@ def test_beams_come_at_once_and_whole(engine: PlainEngine) -> None:
 
 
 def test_closing_ends_the_work_within_a_token_and_the_thread_with_it(engine: PlainEngine) -> None:
-    before = set(threading.enumerate())
+    before = generating_threads()
     generation = engine.generate(PROMPT, Decoding(max_new_tokens=120))
     assert len(next(iter(generation))) == 1
     generation.close()
     engine.close()
-    assert set(threading.enumerate()) <= before
+    assert generating_threads() <= before
 
 
 def test_what_goes_wrong_is_told_to_the_one_who_asked(engine: PlainEngine) -> None:
