@@ -311,13 +311,13 @@ def _further_figures(options: argparse.Namespace, engine: Engine) -> list[Callab
     from rag.evaluate import PERPLEXITY
     from rag.likelihood import likelihood_of_answer
     from rag.llm_judge import judge_with_model, load_judge
-    from rag.models import find_generator, load_generator
+    from rag.models import find_adapted_generator, load_generator
 
     figures: list[Callable[[Golden, Answer], dict[str, float]]] = []
     if judge := load_judge(engine.config):
         figures.append(partial(judge_with_model, judge))
     if options.perplexity:
-        model, tokenizer = load_generator(find_generator(engine.config.generator, engine.config.allow_downloads), engine.config)
+        model, tokenizer = load_generator(find_adapted_generator(engine.config), engine.config)
 
         def nats(golden: Golden, answered: Answer) -> dict[str, float]:
             if not golden.answers or not answered.prompt:

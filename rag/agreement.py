@@ -102,6 +102,12 @@ def normalized(text: str) -> str:
     return _WORD.sub(lambda word: _NUMBER_WORDS.get(word[0].lower(), word[0]), text)
 
 
+def forget_texts() -> None:
+    """Empties the caches of this module, which hold texts of materials."""
+    for cached in (normalized, _clauses, _content):
+        cached.cache_clear()
+
+
 def quantities_agree(sentence: str, source: str) -> bool:
     """Whether every number of the sentence stands in the source, with its unit where both name one."""
     there: dict[str, set[str]] = {}

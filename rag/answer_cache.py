@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from rag.errors import StoreError
@@ -36,10 +36,12 @@ class AnswerCache:
 
     Args:
         longest: answers kept; 0: none, and nothing is looked up.
+        forget: called when the store has changed, for whatever else holds texts of its earlier state.
     """
 
-    def __init__(self, longest: int = 0) -> None:
+    def __init__(self, longest: int = 0, forget: Callable[[], None] = lambda: None) -> None:
         self.longest = longest
+        self._forget = forget
         self._answers: OrderedDict[Hashable, Answer] = OrderedDict()
         self._revision: int | None = None
         """Of the store, which all the answers are of."""
@@ -49,10 +51,10 @@ class AnswerCache:
 
     def find(self, key: Hashable, revision: int) -> Answer | None:
         """The answer kept for a question at this revision of the store."""
-        if not self.longest:
-            return None
         with self._lock:
             self._drop_others(revision)
+            if not self.longest:
+                return None
             answer = self._answers.get(key)
             if answer is None:
                 self._misses += 1
@@ -94,6 +96,7 @@ class AnswerCache:
     def _drop_others(self, revision: int) -> None:
         if revision != self._revision:
             self._answers.clear()
+            self._forget()
             self._revision = revision
 
     def _start_timer(self, store: Store) -> None:

@@ -40,17 +40,11 @@ _LOG = logging.getLogger("lectern")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What an engine does and has done."""
+    """What an engine has to do, and the tokens it has generated since its start."""
 
     active: int
     waiting: int
     tokens: int
-    """Generated since the start."""
-    passes: int
-    prompt_tokens: int
-    reused_tokens: int
-    """Of the prompts' tokens, those taken from the prefix cache."""
-    cached_mb: float
 
 
 class PromptLookup:
@@ -168,13 +162,24 @@ class BatchingEngine:
         self._waiting: list[_Request] = []
         self._active: list[_Request] = []
         self._closing = False
-        self._counts = {"tokens": 0, "passes": 0, "prompt_tokens": 0, "reused_tokens": 0}
+        self._tokens = 0
+        self._forgets = False
         self._thread: threading.Thread | None = None
 
     @property
     def load(self) -> Load:
         with self._condition:
-            return Load(len(self._active), len(self._waiting), **self._counts, cached_mb=self._prefixes.bytes / 2**20)
+            return Load(len(self._active), len(self._waiting), self._tokens)
+
+    def start(self) -> None:
+        """Starts the thread, which first finds out how many cores to use; otherwise the first question waits for that."""
+        with self._condition:
+            self._start()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="generate", daemon=True)
+            self._thread.start()
 
     def generate(self, prompt: Sequence[int], decoding: Decoding) -> Generation:
         """
@@ -193,25 +198,25 @@ class BatchingEngine:
         with self._condition:
             if self._closing:
                 raise GeneratorUnavailable("the generator is being shut down")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="generate", daemon=True)
-                self._thread.start()
+            self._start()
             self._waiting.append(request)
             self._condition.notify_all()
         return generation
 
     def forget(self) -> None:
-        """Empties the prefix cache."""
+        """Empties the prefix cache, which holds texts of prompts, before anything else is read."""
         with self._condition:
-            self._prefixes.shrink(0)
+            self._forgets = True
+            self._condition.notify_all()
 
     def close(self) -> None:
         """Ends all work and the thread."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
 
     def _wake(self) -> None:
         with self._condition:
@@ -220,19 +225,30 @@ class BatchingEngine:
     # --- the engine's thread
 
     def _run(self) -> None:
-        if self._decoder.is_on_cpu:
-            use_best_threads(self._decoder)
-        while True:
+        try:
+            if self._decoder.is_on_cpu:
+                use_best_threads(self._decoder)
+            while self._is_to_go_on():
+                if self._active:
+                    with COMPUTE_LANE:
+                        self._advance()
+        finally:
+            # Also after a fault of ours: nobody must wait for a thread that is gone, and the next question starts another.
             with self._condition:
-                self._condition.wait_for(lambda: self._closing or self._waiting or self._active)
-                self._drop_cancelled()
-                if self._closing:
-                    self._end_all()
-                    return
+                self._thread = None
+                self._end_all()
+
+    def _is_to_go_on(self) -> bool:
+        """Waits for something to do, and takes in and lets go whom it is to; False when the engine is closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._closing or self._forgets or self._waiting or self._active)
+            self._drop_cancelled()
+            if self._forgets:
+                self._prefixes.shrink(0)
+                self._forgets = False
+            if not self._closing:
                 self._admit()
-            if self._active:
-                with COMPUTE_LANE:
-                    self._advance()
+            return not self._closing
 
     def _drop_cancelled(self) -> None:
         self._waiting = [one for one in self._waiting if not one.generation.is_closed]
@@ -241,7 +257,7 @@ class BatchingEngine:
 
     def _end_all(self) -> None:
         for one in (*self._active, *self._waiting):
-            one.generation.tell(GeneratorUnavailable("the generator was shut down"))
+            one.generation.tell(GeneratorUnavailable("the generator has stopped"))
         self._active, self._waiting = [], []
 
     def _admit(self) -> None:
@@ -251,8 +267,6 @@ class BatchingEngine:
             request.generation.queue_s = time.perf_counter() - request.submitted
             request.past, request.generation.reused_tokens = self._beginning(request)
             request.lookup = PromptLookup(request.tokens) if self._guess_tokens else None
-            self._counts["prompt_tokens"] += request.prompt_tokens
-            self._counts["reused_tokens"] += request.generation.reused_tokens
             self._active.append(request)
 
     def _reserve(self, request: _Request) -> bool:
@@ -278,21 +292,27 @@ class BatchingEngine:
         """One pass over all sequences in work."""
         parts = self._parts()
         try:
-            self._take(parts, self._decoder.read([reading for _, reading in parts]))
+            logits = self._decoder.read([reading for _, reading in parts])
         except (RuntimeError, MemoryError, ModelError) as e:
             _LOG.warning("a pass over %d sequences failed, each is tried by itself: %s", len(parts), e)
             self._prefixes.shrink(0)
             for part in parts:
                 self._advance_alone(part)
-        self._counts["passes"] += 1
+        else:
+            self._take(parts, logits)
 
     def _advance_alone(self, part: tuple[_Request, Reading]) -> None:
         request, reading = part
         try:
-            self._take([part], self._decoder.read([reading]))
+            logits = self._decoder.read([reading])
         except (RuntimeError, MemoryError, ModelError) as e:
-            request.generation.tell(GeneratorUnavailable(f"the generator failed for this answer: {e}"))
-            self._active.remove(request)
+            self._fail(request, e)
+        else:
+            self._take([part], logits)
+
+    def _fail(self, request: _Request, error: Exception) -> None:
+        request.generation.tell(GeneratorUnavailable(f"the generator failed for this answer: {error}"))
+        self._active.remove(request)
 
     def _parts(self) -> list[tuple[_Request, Reading]]:
         """What each sequence reads in this pass: a piece of its prompt, or its last token and guesses of what follows."""
@@ -323,7 +343,10 @@ class BatchingEngine:
         for request, reading in parts:
             if reading.wanted:
                 rows = slice(row, row + reading.wanted)
-                self._continue(request, reading, logits[rows], likeliest[rows])
+                try:
+                    self._continue(request, reading, logits[rows], likeliest[rows])
+                except RuntimeError as e:  # no token can be drawn, as at a temperature at which scores overflow
+                    self._fail(request, e)
             row += reading.wanted
 
     def _continue(self, request: _Request, reading: Reading, logits: torch.Tensor, likeliest: Sequence[int]) -> None:
@@ -339,7 +362,7 @@ class BatchingEngine:
                 break
         reading.past.length -= len(request.guesses) + 1 - len(new)
         request.guesses = []
-        self._counts["tokens"] += len(new)
+        self._tokens += len(new)
         ended = new[-1] in self._ends or request.generated >= request.decoding.max_new_tokens
         request.generation.tell(new)
         if ended:

@@ -41,31 +41,25 @@ class Composition:
     completion_tokens: int = 0
     reused_tokens: int = 0
 
-    def _add(self, text: str, grounding: Grounding) -> None:
-        cited = () if grounding.passage is None else (self._number(grounding.passage, grounding.quote),)
-        self.sentences.append(Sentence(text, grounding.support, cited))
-
-    def _quote(self, evidence: Evidence) -> None:
-        """Adds a statement of the materials."""
-        number = self._number(evidence.hit.passage, evidence.text)
-        self.sentences.append(Sentence(_as_sentence(evidence.text), Support.SUPPORTED, (number,), quoted=True))
-
     def take(self, sentence: str) -> bool:
         """Adds a sentence of the generator's if it is supported and says something that was not said already; tells whether it did."""
         sentence = without_lead_in(sentence)
         if not says_something(sentence) or adds_nothing(sentence, [earlier.text for earlier in self.sentences], self.standalone):
             return False
         grounding = ground(sentence, self.passages, self.standalone)
+        if not self._is_harmless(sentence, grounding):
+            return False
         if grounding.support is not Support.SUPPORTED and self.unsupported != MARK:
             self.dropped.append(Sentence(sentence, grounding.support))
             return False
-        material = grounding.passage.material if grounding.passage else None
-        speaks = self.skips_instructions and any(speaks_to_assistant(text, material) for text in (sentence, grounding.quote))
-        if speaks or not holds_links(sentence, grounding.quote):
-            self.dropped.append(Sentence(sentence, Support.UNSUPPORTED))
-            return False
         self._add(sentence, grounding)
         return True
+
+    def _is_harmless(self, sentence: str, grounding: Grounding) -> bool:
+        """Whether a sentence may be shown at all, if only as left out: it has no address of its own and gives no orders to an assistant."""
+        material = grounding.passage.material if grounding.passage else None
+        speaks = self.skips_instructions and any(speaks_to_assistant(text, material) for text in (sentence, grounding.quote))
+        return not speaks and holds_links(sentence, grounding.quote)
 
     def add_evidence(self, evidence: Sequence[Evidence], weights: Mapping[str, float]) -> None:
         """Quotes the statements where nothing else is left to show, the answer then being extractive; otherwise the strongest one, where
@@ -87,6 +81,15 @@ class Composition:
             self.prompt_tokens += usage["input_tokens"]
             self.completion_tokens += usage["output_tokens"]
         self.reused_tokens += chunk.response_metadata.get("reused_tokens", 0)
+
+    def _add(self, text: str, grounding: Grounding) -> None:
+        cited = () if grounding.passage is None else (self._number(grounding.passage, grounding.quote),)
+        self.sentences.append(Sentence(text, grounding.support, cited))
+
+    def _quote(self, evidence: Evidence) -> None:
+        """Adds a statement of the materials."""
+        number = self._number(evidence.hit.passage, evidence.text)
+        self.sentences.append(Sentence(_as_sentence(evidence.text), Support.SUPPORTED, (number,), quoted=True))
 
     def _number(self, passage: Passage, quote: str) -> int:
         for source in self.sources:

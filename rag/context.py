@@ -79,7 +79,7 @@ def fit_prompt(
                 "ask a shorter question, or use a generator that reads more"
             )
     notices = _left_out(len(history) - len(turns()), len(statements) - len(sources), not has_context)
-    return Fitted(tuple(built()), notices, _parts(question, turns(), prompt, count, total))
+    return Fitted(tuple(built()), notices, _parts(question, turns(), prompt, count, alone, total))
 
 
 def prompt_sources(statements: Sequence[Evidence], has_context: bool = True) -> list[tuple[int, str, str]]:
@@ -126,9 +126,8 @@ def _left_out(messages: int, statements: int, context: bool) -> tuple[str, ...]:
     )
 
 
-def _parts(question: str, turns: Sequence[Turn], prompt: Prompt, count: CountTokens, total: int) -> dict[str, int]:
+def _parts(question: str, turns: Sequence[Turn], prompt: Prompt, count: CountTokens, asked: int, total: int) -> dict[str, int]:
     """The tokens of each part. The frames of the chat format and of the question count to the system's, which they belong to."""
     system = count(build_messages("", [], (), prompt))
-    asked = count(build_messages(question, [], (), prompt))
-    with_history = count(build_messages(question, [], turns, prompt))
+    with_history = count(build_messages(question, [], turns, prompt)) if turns else asked
     return {"system": system, "history": with_history - asked, "sources": total - with_history, "question": asked - system}

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from langchain_core.language_models import BaseChatModel
 
@@ -14,7 +15,8 @@ from rag.admission import Admission
 from rag.answer_cache import AnswerCache
 from rag.config import Config
 from rag.errors import GeneratorUnavailable, LecternError
-from rag.generate import is_loaded, load, load_chat_model
+from rag.generate import forget_prompts, is_loaded, load, load_chat_model
+from rag.ground import forget_texts
 from rag.retrieve import Searcher
 
 _LOG = logging.getLogger("lectern")
@@ -43,8 +45,13 @@ class Engine:
         except GeneratorUnavailable as e:
             chat_model = None
             notify(f"answers are extractive: {e}")
-        admission = Admission(config.generation_slots, config.waiting)
-        return cls(searcher, chat_model, config, admission, AnswerCache(config.cached_answers))
+        return cls.of(searcher, chat_model, config)
+
+    @classmethod
+    def of(cls, searcher: Searcher, chat_model: BaseChatModel | None, config: Config) -> Engine:
+        """An engine over what is already open, with the queue and the cache that the config names."""
+        cache = AnswerCache(config.cached_answers, partial(_forget_texts, chat_model))
+        return cls(searcher, chat_model, config, Admission(config.generation_slots, config.waiting), cache)
 
     def load_in_background(self) -> None:
         """Begins to load the generator's weights, so that the first question does not wait for all of it."""
@@ -61,3 +68,10 @@ class Engine:
         """What, beside question, scope and history, an answer depends on."""
         model = self.chat_model
         return self.config, None if model is None else (model._llm_type, repr(model._identifying_params))
+
+
+def _forget_texts(chat_model: BaseChatModel | None) -> None:
+    """Whatever holds texts of an earlier state of the store between questions: grounding, and the generator's prefix cache."""
+    forget_texts()
+    if chat_model is not None:
+        forget_prompts(chat_model)

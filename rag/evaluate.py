@@ -17,8 +17,6 @@ RESAMPLES = 2000
 BATCH = 100
 """Resamples computed at once: with all of them a set of 9,000 questions would take 300 MB, and five times as long."""
 
-AFTER_FIRST_TOKEN = frozenset({"decode", "ground", "other"})
-"""Stages that a reader waits for after the first token of an answer; those before add up to its time to first token."""
 PERPLEXITY = "gold_nats_per_token"
 """Measure of an answer's likelihood under the generator; its mean's exponential is the perplexity."""
 
@@ -75,11 +73,7 @@ class Evaluation:
         given = [one.answer for one in self.judged if one.answer is not None and not one.answer.abstained]
         names = dict.fromkeys(stage for answer in given for stage in answer.latency.stages)
         times = {name: [answer.latency.stages.get(name, 0.0) for answer in given] for name in names}
-        times["first token"] = [
-            sum(ms for stage, ms in answer.latency.stages.items() if stage not in AFTER_FIRST_TOKEN)
-            for answer in given
-            if "prefill" in answer.latency.stages
-        ]
+        times["first token"] = [ms for answer in given if (ms := answer.latency.first_token_ms) is not None]
         return {
             name: {f"p{share}": round(float(np.percentile(values, share)), 1) for share in (50, 95)}
             for name, values in times.items()

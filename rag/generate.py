@@ -30,11 +30,11 @@ from rag.generation import Generation, TokenEngine
 from rag.lane import in_own_thread
 from rag.models import ModelFiles, choose_device, choose_dtype, find_adapted_generator, load_generator, load_tokenizer
 from rag.plain_engine import PlainEngine
+from rag.prompts import ROLES
 from rag.remote import RemoteChatModel
 from rag.types import Decoding
 
 _LOG = logging.getLogger("lectern")
-_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 
 
 def load_chat_model(config: Config) -> BaseChatModel | None:
@@ -76,6 +76,12 @@ def load(model: BaseChatModel) -> None:
     """
     if isinstance(model, TransformersChatModel):
         _ = model.loaded
+
+
+def forget_prompts(model: BaseChatModel) -> None:
+    """Lets a generator in this process forget the prompts it has read."""
+    if isinstance(model, TransformersChatModel):
+        model.forget_prompts()
 
 
 def prompt_tokens(model: BaseChatModel, messages: Sequence[BaseMessage]) -> int | None:
@@ -136,6 +142,11 @@ class TransformersChatModel(BaseChatModel):
         """How long the messages are in this model's chat format, in tokens."""
         return len(tokenize(messages, self.loaded[1], self.files.id))
 
+    def forget_prompts(self) -> None:
+        """Empties the prefix cache, if there is one."""
+        if self._loaded is not None and isinstance(self._loaded[0], BatchingEngine):
+            self._loaded[0].forget()
+
     def close(self) -> None:
         """Ends all work and the threads; the next question starts them again."""
         with self._loading:
@@ -193,7 +204,9 @@ def open_engine(files: ModelFiles, config: Config) -> tuple[TokenEngine, Any]:
             tokenizer = load_tokenizer(files)
             ends = end_tokens(files.path, tokenizer)
             slots, guesses, memory_mb = config.generation_slots, config.prompt_lookup_tokens, config.generator_cache_mb
-            return BatchingEngine(decoder, ends, slots, guesses, memory_mb, config.prefix_cache), tokenizer
+            engine = BatchingEngine(decoder, ends, slots, guesses, memory_mb, config.prefix_cache)
+            engine.start()
+            return engine, tokenizer
     model, tokenizer = load_generator(files, config)
     return PlainEngine(model, tokenizer, config.prompt_lookup_tokens), tokenizer
 
@@ -253,7 +266,7 @@ def until_stop(texts: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
 def tokenize(messages: Sequence[BaseMessage], tokenizer: Any, name: str) -> list[int]:
     """The messages in the model's chat format. What stands in them cannot speak as another role: control tokens become plain text."""
     control = re.compile("|".join(map(re.escape, tokenizer.all_special_tokens)) or r"(?!)")
-    chat = [{"role": _ROLES[message.type], "content": control.sub(lambda found: f"‹{found[0][1:]}", message.text)} for message in messages]
+    chat = [{"role": ROLES[message.type], "content": control.sub(lambda found: f"‹{found[0][1:]}", message.text)} for message in messages]
     try:
         return tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)["input_ids"]
     except ValueError as e:

@@ -8,9 +8,12 @@ contradicts a number, date or time is none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 
+from rag import agreement
 from rag.agreement import (
     hedges_agree,
     limits_agree,
@@ -150,10 +153,15 @@ def adds_nothing(sentence: str, earlier: Sequence[str], question: str = "") -> b
     return any(said <= content_stems(one) for one in earlier)
 
 
-def _stretches(text: str) -> Iterator[str]:
-    """Each statement of a passage, and each two neighbours together."""
+def forget_texts() -> None:
+    """Empties what is kept of passages from sentence to sentence: the store has changed, and they may be of removed documents."""
+    _stretches.cache_clear()
+    agreement.forget_texts()
+
+
+@lru_cache(maxsize=64)
+def _stretches(text: str) -> tuple[str, ...]:
+    """Each statement of a passage, and each two neighbours together. Kept, as every sentence of an answer is compared with all of them."""
     spans = list(statement_spans(text))
-    for index, (start, end) in enumerate(spans):
-        yield text[start:end]
-        if index + 1 < len(spans):
-            yield text[start : spans[index + 1][1]]
+    single = [text[start:end] for start, end in spans]
+    return *single, *(text[start:end] for (start, _), (_, end) in pairwise(spans))

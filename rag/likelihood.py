@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rag.generate import tokenize
 from rag.lane import COMPUTE_LANE
+from rag.prompts import as_messages
 from rag.types import Turn
 
 
@@ -22,10 +23,6 @@ class Likelihood:
     def nats_per_token(self) -> float:
         return -self.log_likelihood / self.tokens
 
-    @property
-    def perplexity(self) -> float:
-        return math.exp(self.nats_per_token)
-
 
 def likelihood_of_answer(model: Any, tokenizer: Any, prompt: Sequence[Turn], text: str) -> Likelihood:
     """The likelihood of `text` right after the prompt in the model's chat format, every token given those before it.
@@ -35,8 +32,7 @@ def likelihood_of_answer(model: Any, tokenizer: Any, prompt: Sequence[Turn], tex
     """
     import torch
 
-    chat = [{"role": turn.role, "content": turn.content} for turn in prompt]
-    given = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)["input_ids"]
+    given = tokenize(as_messages(prompt), tokenizer, "the generator")
     wanted = tokenizer(text, add_special_tokens=False)["input_ids"]
     if not wanted:
         return Likelihood(0.0, 1)

@@ -17,8 +17,12 @@ REFUSAL = "The materials of this course do not seem to answer that."
 STOP = ["\nQuestion:", "\nExcerpt", "<excerpt"]
 """Where a small model begins to make up the next exchange."""
 
+ROLES = {"system": "system", "human": "user", "ai": "assistant"}
+"""LangChain's types of messages → the roles of chat formats, servers and ours."""
+_MESSAGES: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+
 AUTO = "auto"
-_LANGUAGES = {
+LANGUAGES = {
     "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "fi": "Finnish",
     "fr": "French", "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian", "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean",
     "nl": "Dutch", "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sv": "Swedish",
@@ -28,7 +32,7 @@ _LANGUAGES = {
 
 def language_name(code: str) -> str:
     """`de` is German; a code that is not known here stands for itself."""
-    return _LANGUAGES.get(code, f"the language {code}")
+    return LANGUAGES.get(code, f"the language {code}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,15 @@ def build_messages(
     """
     prompt = prompt or Prompt.named("short")
     fenced = "\n\n".join(prompt.source.format(n=n, context=_unfenced(context), text=_unfenced(text)) for n, context, text in sources)
-    earlier: list[BaseMessage] = [HumanMessage(turn.content) if turn.role == "user" else AIMessage(turn.content) for turn in history]
-    return [SystemMessage(prompt.system), *earlier, HumanMessage(prompt.question.format(sources=fenced, question=question))]
+    return [SystemMessage(prompt.system), *as_messages(history), HumanMessage(prompt.question.format(sources=fenced, question=question))]
+
+
+def as_messages(turns: Sequence[Turn]) -> list[BaseMessage]:
+    return [_MESSAGES[turn.role](turn.content) for turn in turns]
+
+
+def as_turns(messages: Sequence[BaseMessage]) -> tuple[Turn, ...]:
+    return tuple(Turn(ROLES[message.type], message.text) for message in messages)
 
 
 def _unfenced(text: str) -> str:

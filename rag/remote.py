@@ -35,6 +35,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from rag.breaker import CircuitBreaker, Outcome
 from rag.config import Config
 from rag.errors import ConfigError, GeneratorUnavailable
+from rag.prompts import ROLES
 from rag.types import Decoding
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ MAY_PASS = {408, 429, 502, 503, 504}
 """HTTP statuses of a server that may answer the same request in a moment."""
 TOLD_CHARACTERS = 200
 """Of a server's own words, in an error."""
-_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 _PORTAL = BlockingPortalProvider()
 
 
@@ -174,7 +174,7 @@ class RemoteChatModel(BaseChatModel):
         extra = {name: value for name, value in ours.items() if value != defaults[name]}
         request: dict[str, Any] = {
             "model": self.config.generator,
-            "messages": [{"role": _ROLES[message.type], "content": message.text} for message in messages],
+            "messages": [{"role": ROLES[message.type], "content": message.text} for message in messages],
             "stream": True,
             "temperature": decoding.temperature,
             "max_tokens": decoding.max_new_tokens,  # deprecated by OpenAI, and what all of the others know

@@ -195,12 +195,23 @@ class Mode(StrEnum):
     EXTRACTIVE = "extractive"
 
 
+AFTER_FIRST_TOKEN = frozenset({"decode", "ground", "other"})
+"""Stages after the first token of an answer; those before add up to its time to first token."""
+
+
 @dataclass(frozen=True, slots=True)
 class Latency:
     """Milliseconds by stage, in the order they ran; `other` makes them add up to the wall time `total`."""
 
     stages: dict[str, float]
     total: float
+
+    @property
+    def first_token_ms(self) -> float | None:
+        """Until the generator's first token; None when it was not asked."""
+        if "prefill" not in self.stages:
+            return None
+        return sum(ms for stage, ms in self.stages.items() if stage not in AFTER_FIRST_TOKEN)
 
     def to_json(self) -> dict[str, float]:
         return {**{stage: round(ms, 3) for stage, ms in self.stages.items()}, "total": round(self.total, 3)}

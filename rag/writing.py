@@ -18,7 +18,7 @@ from rag.events import Draft, Event
 from rag.evidence import Evidence
 from rag.generate import context_length, is_loaded, load, prompt_tokens, stream_chat
 from rag.markers import stable_prefix, without_markers
-from rag.prompts import AUTO, STOP, Prompt, language_name
+from rag.prompts import AUTO, STOP, Prompt, as_turns, language_name
 from rag.screen import without_foreign_links
 from rag.text import sentences
 from rag.timing import Stopwatch
@@ -32,8 +32,6 @@ LATE = "the time for an answer was up; these are the materials' own words"
 CUT = "the time for an answer was up; it ends early"
 PASSING = frozenset({FAILED, BUSY, LATE, CUT})
 """Notices of answers that would be better another time: those are never kept to be given again."""
-
-_ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 
 
 def write(
@@ -177,7 +175,7 @@ def _fit_prompt(draft: Composition, evidence: Sequence[Evidence], engine: Engine
         longest=context_length(model, config) - config.max_new_tokens,
         history_tokens=config.history_tokens,
     )
-    draft.prompt = tuple(Turn(_ROLES[message.type], message.text) for message in fitted.messages)
+    draft.prompt = as_turns(fitted.messages)
     draft.prompt_parts = fitted.tokens
     draft.notices += fitted.notices
     return list(fitted.messages)

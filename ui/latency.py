@@ -27,7 +27,6 @@ STAGES: dict[str, tuple[str, str]] = {
     "other": ("Other", "#8a94a3"),
 }
 """Stage → its name in words and its colour, in the order in which the stages run."""
-UNTIL_FIRST_TOKEN = tuple(STAGES)[: tuple(STAGES).index("decode")]
 CHART_PIXELS = 112
 """Bar, axis and legend together."""
 SHORTEST_IN_BAR = 0.005
@@ -47,20 +46,13 @@ def show_latency(latency: Latency, completion_tokens: int, key: str) -> None:
 def summary(latency: Latency, completion_tokens: int = 0) -> str:
     """`Answered in 2.3 s · first word after 1.0 s · 41 tokens, 32 a second`."""
     parts = [f"Answered in {in_words(latency.total)}"]
-    first = first_token_ms(latency)
+    first = latency.first_token_ms
     if first is not None:
         parts.append(f"first word after {in_words(first)}")
     decode = latency.stages.get("decode", 0.0)
     if completion_tokens and decode > 0:
         parts.append(f"{completion_tokens} tokens, {1000 * completion_tokens / decode:.0f} a second")
     return " · ".join(parts)
-
-
-def first_token_ms(latency: Latency) -> float | None:
-    """Milliseconds until the generator's first token; None when no generator ran."""
-    if "prefill" not in latency.stages:
-        return None
-    return sum(latency.stages.get(stage, 0.0) for stage in UNTIL_FIRST_TOKEN)
 
 
 def in_words(milliseconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,36 +12,13 @@ from rag.config import NONE, Config
 from rag.engine import Engine
 from rag.errors import ConfigError
 from rag.presets import length_names, preset_names
+from rag.prompts import AUTO, LANGUAGES, language_name
 from ui import errors
 
 _CHANGES = "chosen_settings"
 AS_SERVED = "as it is set up"
 SERVERS_OWN = frozenset({"large-server"})
 """Presets for whoever runs Lectern."""
-LANGUAGES = (
-    "auto",
-    "ar",
-    "cs",
-    "da",
-    "de",
-    "el",
-    "en",
-    "es",
-    "fi",
-    "fr",
-    "hi",
-    "it",
-    "ja",
-    "ko",
-    "nl",
-    "pl",
-    "pt",
-    "ru",
-    "sv",
-    "tr",
-    "uk",
-    "zh",
-)
 MOST_TOKENS = 1000
 
 
@@ -67,9 +45,9 @@ def show_settings(served: Config) -> None:
 def _knobs(current: Config) -> dict[str, Any]:
     """The settings that the widgets show, by name."""
 
-    def choose(label: str, name: str, among: list[str]) -> str:
+    def choose(label: str, name: str, among: list[str], shown: Callable[[str], str] = str) -> str:
         now = getattr(current, name)
-        return st.selectbox(label, among, among.index(now) if now in among else 0, key=f"set-{name}")
+        return st.selectbox(label, among, among.index(now) if now in among else 0, key=f"set-{name}", format_func=shown)
 
     def number(label: str, name: str, low: float, high: float, step: float) -> float:
         now = getattr(current, name)
@@ -77,7 +55,7 @@ def _knobs(current: Config) -> dict[str, Any]:
 
     return {
         "length": choose("Length", "length", length_names()),
-        "language": choose("Language of the answers", "language", list(LANGUAGES)),
+        "language": choose("Language of the answers", "language", [AUTO, *LANGUAGES], _language_shown),
         "temperature": number("Temperature (0 is greedy)", "temperature", 0.0, 2.0, 0.1),
         "top_p": number("Top p", "top_p", 0.0, 1.0, 0.05),
         "top_k": number("Top k (0 for all)", "top_k", 0, 1000, 1),
@@ -86,6 +64,10 @@ def _knobs(current: Config) -> dict[str, Any]:
         "max_new_tokens": number("Most new tokens", "max_new_tokens", 1, MOST_TOKENS, 10),
         "seed": number("Seed", "seed", 0, 2**31 - 1, 1),
     }
+
+
+def _language_shown(code: str) -> str:
+    return "the question's" if code == AUTO else language_name(code)
 
 
 def _take(served: Config, current: Config, asked: dict[str, Any], preset: str) -> None:

@@ -7,14 +7,16 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
 from ingest.pipeline import ingest_course
-from rag import answer_cache
+from rag import agreement, answer_cache, ground
 from rag.__main__ import _answer_lines
 from rag.admission import Admission
 from rag.answer import answer, stream_answer
 from rag.answer_cache import AnswerCache, CacheUse
+from rag.config import BUNDLED
 from rag.engine import Engine
+from rag.generate import load_chat_model
 from rag.store import Store
-from rag.types import Answer, Latency, Mode, Scope, Turn
+from rag.types import Answer, Chunk, Latency, Location, LocationKind, Mode, Passage, Scope, Support, Turn
 
 OPTICS = Scope("optics")
 QUESTION = "How many points does a late day cost?"
@@ -50,6 +52,40 @@ def test_another_state_of_the_store_forgets_everything(store: Store, tmp_path: P
     cache.keep("2", revision, made_answer("two"), store)  # made before the change, kept after it: not at all
     assert cache.find("1", store.revision()) is None
     assert cache.use.size == 0
+
+
+def test_whatever_else_holds_texts_forgets_them_when_the_store_changes(store: Store, tmp_path: Path) -> None:
+    forgotten: list[str] = []
+    cache = AnswerCache(0, lambda: forgotten.append("all"))
+    for _ in range(2):
+        assert cache.find("1", store.revision()) is None
+    assert forgotten == ["all"]  # at the first question nothing is known of what was before
+    store.save_course("optics", "Optics", tmp_path)
+    store.remove_documents("optics", ["gone.md"])
+    cache.find("1", store.revision())
+    assert forgotten == ["all", "all"]
+
+
+def test_grounding_keeps_no_text_of_an_earlier_store() -> None:
+    text = "Each late day costs 5 points. No work is accepted after March 9."
+    passage = Passage(1, "optics", "a.pdf", "Syllabus", Chunk(text, 0, len(text), Location(LocationKind.PAGE, 1), "Syllabus"))
+    assert ground.ground("Each late day costs 5 points.", [passage]).support is Support.SUPPORTED
+    assert ground._stretches.cache_info().currsize > 0
+    ground.forget_texts()
+    assert ground._stretches.cache_info().currsize == agreement.normalized.cache_info().currsize == 0
+
+
+@pytest.mark.models
+def test_a_change_of_the_store_empties_the_prefix_cache(engine: Engine, course_folder: Path) -> None:
+    config = engine.config.replace(generator=BUNDLED, max_new_tokens=4, cached_answers=10)
+    asked = Engine.of(engine.searcher, load_chat_model(config), config)
+    reused = [answer(question, OPTICS, asked).reused_tokens for question in (QUESTION, f"{QUESTION} Again?")]
+    assert reused[0] == 0
+    assert reused[1] > 20
+    (course_folder / "notes" / "week02-lenses.md").unlink()
+    ingest_course(course_folder, engine.searcher.store, engine.searcher.embedder, config)
+    assert answer(f"{QUESTION} Please.", OPTICS, asked).reused_tokens == 0
+    asked.chat_model.close()
 
 
 def test_nobody_need_ask_for_old_answers_to_go(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

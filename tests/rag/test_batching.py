@@ -111,6 +111,39 @@ def test_without_memory_one_answer_fails_and_the_others_go_on(decoder: LlamaDeco
     engine.close()
 
 
+def test_who_cannot_be_drawn_for_fails_alone(engine: BatchingEngine, decoder: LlamaDecoder) -> None:
+    """Scores overflow at such a temperature; those who were read in the same pass must not be read twice."""
+    before = engine.generate(PROMPTS[0], Decoding(max_new_tokens=20))
+    bad = engine.generate(PROMPTS[1], Decoding(temperature=1e-39, max_new_tokens=20))
+    after = engine.generate(PROMPTS[2], Decoding(max_new_tokens=20))
+    with pytest.raises(GeneratorUnavailable, match="failed for this answer"):
+        flat(iter(bad))
+    assert flat(iter(before)) == greedy(decoder, PROMPTS[0], 20)
+    assert flat(iter(after)) == greedy(decoder, PROMPTS[2], 20)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_leaves_nobody_waiting_and_the_next_question_works(decoder: LlamaDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = BatchingEngine(decoder, frozenset({END}), slots=4, guess_tokens=0, cache_mb=8)
+    with monkeypatch.context() as broken:
+        broken.setattr(engine, "_parts", lambda: {}["a fault"])
+        with pytest.raises(GeneratorUnavailable, match="has stopped"):
+            flat(iter(engine.generate([1, 2], Decoding(max_new_tokens=5))))
+    assert flat(iter(engine.generate([1, 2], Decoding(max_new_tokens=5)))) == greedy(decoder, [1, 2], 5)
+    engine.close()
+
+
+def test_what_was_read_can_be_forgotten(engine: BatchingEngine) -> None:
+    def reused() -> int:
+        generation = engine.generate(PROMPTS[0], Decoding(max_new_tokens=2))
+        flat(iter(generation))
+        return generation.reused_tokens
+
+    assert (reused(), reused()) == (0, 4)
+    engine.forget()
+    assert (reused(), reused()) == (0, 4)
+
+
 def test_what_cannot_fit_is_refused_at_once(decoder: LlamaDecoder, tiny_llama: Path) -> None:
     engine = BatchingEngine(decoder, frozenset(), slots=4, guess_tokens=0, cache_mb=8)
     with pytest.raises(GeneratorUnavailable, match="the prompt has 100 tokens and the answer may have 29, but .* takes 128 in all"):

@@ -12,6 +12,8 @@ from rag.types import Turn
 class LetterTokenizer:
     """Each letter is a token; a prompt is its contents, one after the other."""
 
+    all_special_tokens: tuple[str, ...] = ()
+
     def apply_chat_template(self, chat: list[dict[str, str]], **_: Any) -> dict[str, list[int]]:
         return self("".join(turn["content"] for turn in chat))
 
@@ -34,8 +36,8 @@ def test_each_token_is_given_those_before_it() -> None:
     assert found.log_likelihood == pytest.approx(2 * math.log(3 / 6) + math.log(1 / 6))
 
 
-def test_perplexity_by_hand() -> None:
-    assert Likelihood(-4 * math.log(7), 4).perplexity == pytest.approx(7)
+def test_nats_per_token_by_hand() -> None:
+    assert Likelihood(-4 * math.log(7), 4).nats_per_token == pytest.approx(math.log(7))
 
 
 @pytest.mark.models
@@ -45,5 +47,5 @@ def test_the_bundled_generator_finds_the_answer_likelier_than_another() -> None:
 
     model, tokenizer = load_generator(find_generator(BUNDLED, False), Config())
     prompt = [Turn("user", "Each late day costs 5 points. How many points does a late day cost?")]
-    right, wrong = (likelihood_of_answer(model, tokenizer, prompt, text).perplexity for text in ("5 points", "12 bananas"))
-    assert 10 * right < wrong
+    right, wrong = (likelihood_of_answer(model, tokenizer, prompt, text).nats_per_token for text in ("5 points", "12 bananas"))
+    assert right + math.log(10) < wrong

@@ -135,4 +135,5 @@ def test_a_link_that_the_passage_does_not_hold_is_never_shown(engine: Engine) ->
         saying(engine, "Each late day costs 5 points, see points.com. No work is accepted after March 9."),
     )
     assert "points.com" not in answered.text
+    assert answered.dropped == ()  # not even as left out
     assert "March 9" in answered.text
