@@ -7,10 +7,12 @@ nor told any more once the materials have changed.
 from __future__ import annotations
 
 import json
+import re
 import uuid
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from rag.store import Store
 from rag.types import Answer, Turn
@@ -18,88 +20,133 @@ from rag.wire import answer_from_json, answer_to_json
 
 TITLE_CHARACTERS = 60
 PROMPT_REVISION = "prompt_revision"
+_COLUMNS = "id, course, title, created_at, owner"
 HIDDEN = "This answer quotes materials that are not visible at present."
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
+    """`owner` names whose it is without telling who that is; empty: of whoever sits at the machine."""
+
     id: str
     course: str
     title: str
     created_at: str
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a reader thought of an answer: `rating` is 1 or -1."""
+
+    rating: int
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message; `answer` is there for the assistant's."""
+    """One message; `answer` is there for the assistant's, `feedback` where its reader gave some."""
 
+    id: int
     role: str
     content: str
     answer: Answer | None = None
+    feedback: Feedback | None = None
 
 
-def start(store: Store, course: str, first_question: str) -> Conversation:
+def start(store: Store, course: str, first_question: str, owner: str = "") -> Conversation:
     """A new conversation, titled by its first question."""
-    title = first_question if len(first_question) <= TITLE_CHARACTERS else first_question[: TITLE_CHARACTERS - 1] + "…"
-    conversation = Conversation(uuid.uuid4().hex, course, title, _now())
+    conversation = Conversation(uuid.uuid4().hex, course, _title(first_question), _now(), owner)
     with store.transaction() as db:
-        db.execute("INSERT INTO conversations (id, course, title, created_at) VALUES (?, ?, ?, ?)", [*_fields(conversation)])
+        db.execute(
+            "INSERT INTO conversations (id, course, title, created_at, owner) VALUES (:id, :course, :title, :created_at, :owner)",
+            asdict(conversation),
+        )
     return conversation
 
 
-def list_conversations(store: Store, course: str, limit: int = 50) -> list[Conversation]:
-    """The conversations about a course, the newest first."""
+def rename(store: Store, conversation_id: str, title: str) -> None:
+    """Gives a conversation another title; an empty one changes nothing."""
+    if title.strip():
+        with store.transaction() as db:
+            db.execute("UPDATE conversations SET title = ? WHERE id = ?", [_title(" ".join(title.split())), conversation_id])
+
+
+def list_conversations(store: Store, course: str, owner: str = "", words: str = "", limit: int = 50) -> list[Conversation]:
+    """An owner's conversations about a course, the newest first; with `words`, those that hold them in title or messages."""
+    pattern = "%" + re.sub(r"[%_^]", r"^\g<0>", words.strip()) + "%"
     rows = store.db.query(
-        "SELECT id, course, title, created_at FROM conversations WHERE course = ? ORDER BY rowid DESC LIMIT ?", [course, limit]
+        f"""SELECT {_COLUMNS} FROM conversations c WHERE course = ? AND owner = ? AND (title LIKE ? ESCAPE '^' OR EXISTS (
+            SELECT 1 FROM messages WHERE conversation_id = c.id AND content LIKE ? ESCAPE '^')) ORDER BY rowid DESC LIMIT ?""",
+        [course, owner, pattern, pattern, limit],
     )
     return [Conversation(**row) for row in rows]
 
 
-def find(store: Store, conversation_id: str) -> Conversation | None:
-    for row in store.db.query("SELECT id, course, title, created_at FROM conversations WHERE id = ?", [conversation_id]):
+def find(store: Store, conversation_id: str, owner: str = "") -> Conversation | None:
+    """The conversation, if it is this owner's."""
+    for row in store.db.query(f"SELECT {_COLUMNS} FROM conversations WHERE id = ? AND owner = ?", [conversation_id, owner]):
         return Conversation(**row)
     return None
 
 
-def messages(store: Store, conversation_id: str) -> list[Message]:
+def messages(store: Store, conversation: Conversation) -> list[Message]:
     """The messages of a conversation, in order. An answer that cites what is not visible now is left out, and that is said."""
-    conversation = find(store, conversation_id)
-    hidden = store.hidden_sources(conversation.course) if conversation else set()
-    rows = store.db.query("SELECT role, content, answer FROM messages WHERE conversation_id = ? ORDER BY id", [conversation_id])
+    hidden = store.hidden_sources(conversation.course)
+    rows = store.db.query(
+        """SELECT id, role, content, answer, rating, note FROM messages LEFT JOIN feedback ON message_id = messages.id
+        WHERE conversation_id = ? ORDER BY id""",
+        [conversation.id],
+    )
     revision = store.revision()
-    return [_message(row["role"], row["content"], row["answer"], hidden, revision) for row in rows]
+    return [_message(row, hidden, revision) for row in rows]
 
 
-def _message(role: str, content: str, answer: str | None, hidden: Collection[str], revision: int) -> Message:
-    value = json.loads(answer) if answer else None
+def _message(row: Mapping[str, Any], hidden: Collection[str], revision: int) -> Message:
+    value = json.loads(row["answer"]) if row["answer"] else None
     answered = answer_from_json(value) if value else None
     if value and answered and value.get(PROMPT_REVISION) != revision:
         answered = replace(answered, prompt=())
     if answered is not None and any(source.passage.source in hidden for source in answered.sources):
-        return Message(role, HIDDEN)
-    return Message(role, content, answered)
+        return Message(row["id"], row["role"], HIDDEN)
+    feedback = Feedback(row["rating"], row["note"]) if row["rating"] else None
+    return Message(row["id"], row["role"], row["content"], answered, feedback)
 
 
-def turns(store: Store, conversation_id: str) -> list[Turn]:
+def turns(earlier: Sequence[Message]) -> list[Turn]:
     """The messages as history for the next question."""
-    return [Turn(message.role, message.content) for message in messages(store, conversation_id)]
+    return [Turn(message.role, message.content) for message in earlier]
 
 
-def add_exchange(store: Store, conversation_id: str, answer: Answer, revision: int | None = None) -> None:
+def add_exchange(store: Store, conversation_id: str, answer: Answer, revision: int | None = None, in_place_of: int | None = None) -> None:
     """Keeps a question and its finished answer, both or neither.
 
     Args:
         revision: of the store before the question was searched for; the prompt is kept only if it still is that.
+        in_place_of: the message of the question that was changed or asked again: it goes, and all that came after it.
     """
     with store.transaction() as db:
         if revision == store.revision():
             kept = answer_to_json(answer) | {PROMPT_REVISION: revision}
         else:
             kept = answer_to_json(replace(answer, prompt=()))
+        if in_place_of is not None:
+            db.execute("DELETE FROM messages WHERE conversation_id = ? AND id >= ?", [conversation_id, in_place_of])
         for role, content, value in (("user", answer.question, None), ("assistant", answer.text, json.dumps(kept))):
             db.execute(
                 "INSERT INTO messages (conversation_id, role, content, answer, created_at) VALUES (?, ?, ?, ?, ?)",
                 [conversation_id, role, content, value, _now()],
+            )
+
+
+def give_feedback(store: Store, message_id: int, feedback: Feedback | None) -> None:
+    """Keeps what a reader thinks of an answer, in place of what he thought before; None takes it back."""
+    with store.transaction() as db:
+        db.execute("DELETE FROM feedback WHERE message_id = ?", [message_id])
+        if feedback is not None:
+            db.execute(
+                "INSERT INTO feedback (message_id, rating, note, created_at) VALUES (?, ?, ?, ?)",
+                [message_id, feedback.rating, feedback.note, _now()],
             )
 
 
@@ -108,8 +155,8 @@ def delete(store: Store, conversation_id: str) -> None:
         db.execute("DELETE FROM conversations WHERE id = ?", [conversation_id])
 
 
-def _fields(conversation: Conversation) -> tuple[str, str, str, str]:
-    return conversation.id, conversation.course, conversation.title, conversation.created_at
+def _title(text: str) -> str:
+    return text if len(text) <= TITLE_CHARACTERS else text[: TITLE_CHARACTERS - 1] + "…"
 
 
 def _now() -> str:

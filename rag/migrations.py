@@ -174,3 +174,21 @@ def m006_terms(db: Database) -> None:
     rows = db.execute("SELECT d.course_id, c.id, c.context, c.text, d.language FROM chunks c JOIN documents d ON d.id = c.document_id")
     for row in rows:
         insert(db, *row)
+
+
+@_step
+def m007_readers(db: Database) -> None:
+    """Whose a conversation is (empty: of whoever sits at the machine), and what readers thought of answers."""
+    _run(
+        db,
+        """
+        ALTER TABLE conversations ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+
+        CREATE INDEX conversations_owner ON conversations (course, owner);
+
+        CREATE TABLE feedback (
+            message_id INTEGER PRIMARY KEY REFERENCES messages(id) ON DELETE CASCADE,
+            rating INTEGER NOT NULL CHECK (rating IN (-1, 1)), note TEXT NOT NULL, created_at TEXT NOT NULL
+        )
+        """,
+    )

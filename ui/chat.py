@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from rag import conversations
 from rag.answer import stream_answer
-from rag.config import BUNDLED, Config
+from rag.config import BUNDLED
 from rag.conversations import Conversation, Message
 from rag.engine import Engine
 from rag.errors import LecternError
@@ -19,44 +19,26 @@ from rag.events import Draft, Found, Written
 from rag.records import Course
 from rag.store import Store
 from rag.types import Answer, Mode, Scope, Sentence, Source, Turn, Waiting
-from ui import errors, latency, render, settings, sources, state
+from ui import errors, frame, latency, render, settings, sources, state
+from ui.access import Visitor
+from ui.frame import Frame
 
 EXAMPLES = 3
 AVATARS = {"user": ":material/person:", "assistant": ":material/menu_book:"}
 
 
-def show_page() -> None:
-    """The whole page. Whatever goes wrong on purpose ends here, in words."""
-    try:
-        config = Config.load()
-        store = state.open_store(config)
-    except LecternError as e:
-        st.title("Lectern")
-        errors.show_error(e)
-        return
-    try:
-        _show(config, store)
-    except LecternError as e:
-        errors.show_error(e)
-    finally:
-        store.close()
-
-
-def _show(config: Config, store: Store) -> None:
-    courses = [course for course in store.courses() if course.chunks]
-    if not courses:
-        st.title("Lectern")
-        st.info("There is nothing to ask about yet. On the machine that runs Lectern, run `python -m ingest`, then reload this page.")
-        return
-    conversation = _conversation_in_url(store)
-    name = conversation.course if conversation else state.parameter(state.COURSE) or courses[0].name
-    engine_line = _show_sidebar(store, courses, name, conversation)
+def show_page(shown: Frame) -> None:
+    """The whole page."""
+    config, store, visitor = shown.config, shown.place.store, shown.visitor
+    conversation = _conversation_in_url(store, visitor)
+    name = conversation.course if conversation else shown.course
+    engine_line = _show_sidebar(shown, conversation)
     course = store.course(name)
     st.header(render.label(course.title or course.name), anchor=False)
     missing = state.parameter(state.CONVERSATION) is not None and conversation is None
     if missing:
         st.warning("That conversation has been deleted. You can start a new one below.")
-    messages = conversations.messages(store, conversation.id) if conversation else []
+    messages = conversations.messages(store, conversation) if conversation else []
     _show_messages(messages)
     asked = st.chat_input("Ask about this course", key="question", max_chars=config.question_characters, submit_mode="stop")
     question = asked or state.take_waiting_question()
@@ -65,20 +47,20 @@ def _show(config: Config, store: Store) -> None:
         with place:
             _show_welcome(store, course)
     with place, st.spinner("Loading the models…"):
-        engine = state.load_engine(config)
+        engine = shown.place.open_engine()
     engine_line.caption(describe_engine(engine))
     with st.sidebar:
         settings.show_settings(engine.config)
     engine = settings.for_session(engine)
     if question:
         with place:
-            _answer(question, course, engine, store, conversation)
+            _answer(question, course, engine, store, conversation, visitor)
     sources.show_opened_source(store, course.name, _cited(messages))
 
 
-def _conversation_in_url(store: Store) -> Conversation | None:
+def _conversation_in_url(store: Store, visitor: Visitor) -> Conversation | None:
     wanted = state.parameter(state.CONVERSATION)
-    return conversations.find(store, wanted) if wanted else None
+    return conversations.find(store, wanted, visitor.owner) if wanted else None
 
 
 def _cited(messages: Sequence[Message]) -> list[Source]:
@@ -88,43 +70,21 @@ def _cited(messages: Sequence[Message]) -> list[Source]:
 # --- beside
 
 
-def _show_sidebar(store: Store, courses: Sequence[Course], name: str, conversation: Conversation | None) -> DeltaGenerator:
+def _show_sidebar(shown: Frame, conversation: Conversation | None) -> DeltaGenerator:
     """Course, conversations, what answers; returns the place for the last, which is known once the models are loaded."""
+    store, name = shown.place.store, shown.course
+    frame.choose_course(shown)
     with st.sidebar:
-        _choose_course(courses, name)
         st.button("New conversation", icon=":material/edit_square:", key="new", width="stretch", on_click=state.go_to_course, args=(name,))
-        _list_conversations(store, name, conversation)
+        _list_conversations(store, name, shown.visitor, conversation)
         if conversation is not None:
             _offer_deletion(store, conversation)
         st.divider()
         return st.empty()
 
 
-def _choose_course(courses: Sequence[Course], name: str) -> None:
-    by_name = {course.name: course for course in courses}
-    if name in by_name:
-        st.session_state["course"] = name
-    st.selectbox(
-        "Course",
-        list(by_name),
-        index=0 if name in by_name else None,
-        key="course",
-        format_func=lambda one: by_name[one].title or one,
-        placeholder="Choose a course",
-        on_change=_change_course,
-    )
-    if name in by_name:
-        course = by_name[name]
-        st.caption(f"{course.documents:,} documents · {course.chunks:,} passages")
-
-
-def _change_course() -> None:
-    if st.session_state["course"] is not None:
-        state.go_to_course(st.session_state["course"])
-
-
-def _list_conversations(store: Store, course: str, current: Conversation | None) -> None:
-    earlier = conversations.list_conversations(store, course)
+def _list_conversations(store: Store, course: str, visitor: Visitor, current: Conversation | None) -> None:
+    earlier = conversations.list_conversations(store, course, visitor.owner)
     if not earlier:
         return
     st.caption("Conversations")
@@ -248,19 +208,19 @@ def _show_dropped(dropped: Sequence[Sentence]) -> None:
                 st.markdown(render.rich(sentence.text, "gray"))
 
 
-def _answer(question: str, course: Course, engine: Engine, store: Store, conversation: Conversation | None) -> None:
+def _answer(question: str, course: Course, engine: Engine, store: Store, conversation: Conversation | None, visitor: Visitor) -> None:
     """Answers on the page while it is written, then keeps the exchange. Stopping the script closes the stream, and nothing is kept."""
     with _bubble("user"):
         st.markdown(render.rich(question))
-    history = conversations.turns(store, conversation.id) if conversation else []
+    history = conversations.turns(conversations.messages(store, conversation)) if conversation else []
     revision = engine.searcher.store.revision()
     with _bubble("assistant"):
         try:
             answer = _stream(question, Scope(course.name), engine, history)
         finally:
             engine.searcher.store.close()
-    if conversation is None or conversations.find(store, conversation.id) is None:  # deleted in another tab meanwhile
-        conversation = conversations.start(store, course.name, question)
+    if conversation is None or conversations.find(store, conversation.id, visitor.owner) is None:  # deleted in another tab meanwhile
+        conversation = conversations.start(store, course.name, question, visitor.owner)
     conversations.add_exchange(store, conversation.id, answer, revision)
     state.go_to_conversation(course.name, conversation.id)
     st.rerun()

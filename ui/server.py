@@ -19,11 +19,11 @@ from rag.errors import LecternError
 from rag.store import Store
 
 HEADERS = {
-    # Streamlit styles inline, starts with one inline script, and its charts compile expressions.
+    # Streamlit styles inline, starts with one inline script and runs a component's script from a blob; its charts compile expressions.
     "Content-Security-Policy": "; ".join(
         (
             "default-src 'self'",
-            "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+            "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
             "style-src 'self' 'unsafe-inline'",
             "img-src 'self' data: blob:",
             "font-src 'self' data:",

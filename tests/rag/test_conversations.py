@@ -4,8 +4,10 @@ from pathlib import Path
 from ingest.pipeline import ingest_course
 from rag import conversations
 from rag.answer import answer
+from rag.conversations import Conversation, Feedback
 from rag.engine import Engine
-from rag.types import Answer, Scope, Sentence, Support, Turn
+from rag.store import Store
+from rag.types import Answer, Latency, Mode, Scope, Sentence, Support, Turn
 from rag.wire import answer_from_json, answer_to_json
 
 
@@ -14,13 +16,13 @@ def test_an_exchange_comes_back_whole(engine: Engine) -> None:
     answered = answer("How many points does a late day cost?", Scope("optics"), engine)
     conversation = conversations.start(store, "optics", answered.question)
     conversations.add_exchange(store, conversation.id, answered)
-    question, reply = conversations.messages(store, conversation.id)
+    question, reply = conversations.messages(store, conversation)
     assert (question.role, question.content, question.answer) == ("user", answered.question, None)
     assert reply.answer is not None
     assert reply.answer.sources == answered.sources
     assert reply.answer.sentences == answered.sentences
     assert reply.answer.latency.total == round(answered.latency.total, 3)
-    assert conversations.turns(store, conversation.id) == [Turn("user", answered.question), Turn("assistant", answered.text)]
+    assert conversations.turns([question, reply]) == [Turn("user", answered.question), Turn("assistant", answered.text)]
 
 
 def with_prompt(answered: Answer) -> Answer:
@@ -33,12 +35,12 @@ def test_a_prompt_is_there_until_the_materials_change(engine: Engine, course_fol
     answered = with_prompt(answer("How much does the midterm count?", Scope("optics"), engine))
     conversation = conversations.start(store, "optics", "One?")
     conversations.add_exchange(store, conversation.id, answered, store.revision())
-    reply = conversations.messages(store, conversation.id)[1].answer
+    reply = conversations.messages(store, conversation)[1].answer
     assert reply is not None
     assert reply.prompt == answered.prompt
     (course_folder / "more.md").write_text("# More\n\nSomething else.\n")
     ingest_course(course_folder, store, searcher.embedder, engine.config)
-    reply = conversations.messages(store, conversation.id)[1].answer
+    reply = conversations.messages(store, conversation)[1].answer
     assert reply == replace(answered, prompt=(), latency=reply.latency if reply else answered.latency)
 
 
@@ -50,7 +52,7 @@ def test_a_prompt_of_a_removed_document_leaves_the_store(engine: Engine, course_
     (course_folder / "notes" / "week02-lenses.md").unlink()  # not cited, and perhaps in the prompt
     ingest_course(course_folder, store, searcher.embedder, engine.config)
     assert b"Zanzibar" not in b"".join(path.read_bytes() for path in store.directory.iterdir())
-    assert conversations.messages(store, conversation.id)[1].content == answered.text
+    assert conversations.messages(store, conversation)[1].content == answered.text
 
 
 def test_a_prompt_made_before_a_change_is_not_kept_after_it(engine: Engine) -> None:
@@ -59,7 +61,7 @@ def test_a_prompt_made_before_a_change_is_not_kept_after_it(engine: Engine) -> N
     conversation = conversations.start(store, "optics", "One?")
     for revision in (store.revision() - 1, None):
         conversations.add_exchange(store, conversation.id, answered, revision)
-    assert [message.answer.prompt for message in conversations.messages(store, conversation.id) if message.answer] == [(), ()]
+    assert [message.answer.prompt for message in conversations.messages(store, conversation) if message.answer] == [(), ()]
 
 
 def test_conversations_are_listed_newest_first_found_and_deleted(engine: Engine) -> None:
@@ -72,6 +74,67 @@ def test_conversations_are_listed_newest_first_found_and_deleted(engine: Engine)
     conversations.delete(store, first.id)
     assert conversations.find(store, first.id) is None
     assert conversations.find(store, second.id) == second
+
+
+def exchange(store: Store, conversation: Conversation, question: str, text: str) -> None:
+    said = Answer(question, question, text, False, 1.0, Mode.EXTRACTIVE, (), (), Latency({}, 1.0))
+    conversations.add_exchange(store, conversation.id, said)
+
+
+def test_a_conversation_is_its_owners_alone(engine: Engine) -> None:
+    store = engine.searcher.store
+    one, other = (conversations.start(store, "optics", "One?", owner) for owner in ("ada", "bob"))
+    assert conversations.list_conversations(store, "optics", "ada") == [one]
+    assert conversations.find(store, other.id, "bob") == other
+    assert conversations.find(store, other.id, "ada") is None
+    assert conversations.find(store, other.id) is None
+
+
+def test_conversations_are_found_by_words_of_title_and_messages(engine: Engine) -> None:
+    store = engine.searcher.store
+    lenses, rules = (conversations.start(store, "optics", title) for title in ("Thin lenses", "Rules"))
+    exchange(store, rules, "What counts?", "The midterm counts 30% of the grade_total.")
+    exchange(store, lenses, "What bends?", "Light bends.")
+
+    def found(words: str) -> list[str]:
+        return [one.title for one in conversations.list_conversations(store, "optics", words=words)]
+
+    assert found("midterm") == ["Rules"]
+    assert found(" LENSES ") == ["Thin lenses"]
+    assert found("") == ["Rules", "Thin lenses"]
+    assert found("30% of") == found("e_t") == ["Rules"]
+    assert found("%") == ["Rules"]  # the character, not any text
+    assert found("e_g") == []
+    conversations.rename(store, lenses.id, "  Glass \n things ")
+    conversations.rename(store, lenses.id, "  ")
+    assert found("glass") == ["Glass things"]
+
+
+def test_a_question_asked_again_takes_the_place_of_what_came_after_it(engine: Engine) -> None:
+    store = engine.searcher.store
+    conversation = conversations.start(store, "optics", "One?")
+    other = conversations.start(store, "optics", "Other?")
+    for number in ("one", "two", "three"):
+        exchange(store, conversation, f"{number}?", number)
+        exchange(store, other, f"{number}?", number)
+    second = conversations.messages(store, conversation)[2]
+    again = Answer("2?", "2?", "new", False, 1.0, Mode.EXTRACTIVE, (), (), Latency({}, 1.0))
+    conversations.add_exchange(store, conversation.id, again, in_place_of=second.id)
+    assert [message.content for message in conversations.messages(store, conversation)] == ["one?", "one", "2?", "new"]
+    assert len(conversations.messages(store, other)) == 6
+
+
+def test_feedback_is_kept_changed_and_taken_back(engine: Engine) -> None:
+    store = engine.searcher.store
+    conversation = conversations.start(store, "optics", "One?")
+    exchange(store, conversation, "one?", "one")
+    said = conversations.messages(store, conversation)[1].id
+    for feedback in (Feedback(-1, "Wrong page."), Feedback(1), None):
+        conversations.give_feedback(store, said, feedback)
+        assert conversations.messages(store, conversation)[1].feedback == feedback
+    conversations.give_feedback(store, said, Feedback(-1))
+    conversations.delete(store, conversation.id)
+    assert store.db.execute("SELECT count(*) FROM feedback").fetchone()[0] == 0
 
 
 def test_the_json_form_of_an_answer_is_stable(engine: Engine) -> None:

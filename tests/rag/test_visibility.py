@@ -94,10 +94,10 @@ def test_a_past_answer_that_cites_what_is_hidden_since_is_not_shown(
     answered = answer("How much does the midterm count?", Scope("optics"), engine)
     assert answered.sources[0].passage.source == "syllabus.md"
     conversations.add_exchange(store, conversation.id, answered)
-    assert conversations.messages(store, conversation.id)[1].answer is not None
+    assert conversations.messages(store, conversation)[1].answer is not None
     (course_folder / "course.toml").write_text('[[material]]\npath = "syllabus.md"\nvisible = 2100-01-01\n')
     ingest()
-    reply = conversations.messages(store, conversation.id)[1]
+    reply = conversations.messages(store, conversation)[1]
     assert (reply.content, reply.answer) == (HIDDEN, None)
 
 

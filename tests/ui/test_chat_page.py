@@ -91,7 +91,10 @@ def test_a_second_question_joins_the_conversation_with_its_history(store, use_ch
     assert_calm(page)
     kept = conversations.list_conversations(store, "demo")
     assert len(kept) == 1
-    assert [turn.content for turn in conversations.turns(store, kept[0].id)][0::2] == [QUESTION, "How long does the midterm exam take?"]
+    assert [message.content for message in conversations.messages(store, kept[0])][0::2] == [
+        QUESTION,
+        "How long does the midterm exam take?",
+    ]
 
 
 def test_without_a_generator_the_answer_is_quoted(store, use_chat_model):
@@ -100,7 +103,7 @@ def test_without_a_generator_the_answer_is_quoted(store, use_chat_model):
     assert_calm(page)
     assert "Quoted from the materials" in words(page)
     assert page.chat_message[1].markdown[0].value.startswith("> ")
-    assert conversations.messages(store, parameter(page, "conversation"))[1].answer.mode is Mode.EXTRACTIVE
+    assert conversations.messages(store, conversations.find(store, parameter(page, "conversation")))[1].answer.mode is Mode.EXTRACTIVE
 
 
 def test_what_the_materials_do_not_hold_is_refused_with_the_nearest_passages(store, use_chat_model):

@@ -1,0 +1,96 @@
+"""What every page begins and ends with: settings, the visitor, the course in the sidebar, and errors in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from rag.config import Config
+from rag.errors import LecternError
+from rag.records import Course
+from ui import access, errors, places, render, state
+from ui.access import Visitor
+from ui.places import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a page is shown for. `courses` can be chosen; `course` is the name of the one in the URL, else the first."""
+
+    config: Config
+    visitor: Visitor
+    courses: Sequence[Course]
+    course: str
+    place: Place
+
+
+def page(show: Callable[[Frame], None], for_staff: bool = False) -> Callable[[], None]:
+    """A page as Streamlit calls it. Whatever goes wrong on purpose ends here, in words.
+
+    Args:
+        for_staff: others are told that the page is not theirs, and `show` is not called.
+    """
+
+    def run() -> None:
+        try:
+            config = Config.load()
+            visitor = access.admit(config)
+            if for_staff and not visitor.staff:
+                st.error("This page is for the staff of the course.")
+                return
+            _show(show, config, visitor)
+        except LecternError as e:
+            errors.show_error(e)
+
+    return run
+
+
+def _show(show: Callable[[Frame], None], config: Config, visitor: Visitor) -> None:
+    courses = places.courses(config)
+    if not any(course.chunks for course in courses):
+        st.title("Lectern")
+        st.info("There is nothing to ask about yet. On the machine that runs Lectern, run `python -m ingest`, then reload this page.")
+        return
+    name = state.parameter(state.COURSE) or next(course.name for course in courses if course.chunks)
+    place = places.place_of(config, name)
+    try:
+        show(Frame(config, visitor, courses, name, place))
+    finally:
+        place.store.close()
+
+
+def choose_course(frame: Frame) -> None:
+    """The course in the sidebar. A name that is no course leaves the choice empty."""
+    by_name = {course.name: course for course in frame.courses}
+    if frame.course in by_name:
+        st.session_state["course"] = frame.course
+    with st.sidebar:
+        st.selectbox(
+            "Course",
+            list(by_name),
+            index=0 if frame.course in by_name else None,
+            key="course",
+            format_func=lambda one: by_name[one].title or one,
+            placeholder="Choose a course",
+            on_change=_change_course,
+        )
+        if frame.course in by_name:
+            course = by_name[frame.course]
+            st.caption(f"{course.documents:,} documents · {course.chunks:,} passages")
+
+
+def _change_course() -> None:
+    if st.session_state["course"] is not None:
+        state.go_to_course(st.session_state["course"])
+
+
+def course_title(frame: Frame) -> str:
+    """The course's title, as Markdown.
+
+    Raises:
+        UnknownCourse: there is no such course.
+    """
+    course = frame.place.store.course(frame.course)
+    return render.label(course.title or course.name)
