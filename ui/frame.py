@@ -14,6 +14,8 @@ from ui import access, errors, places, render, state
 from ui.access import Visitor
 from ui.places import Place
 
+_LAST = "last_course"
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -53,7 +55,10 @@ def _show(show: Callable[[Frame], None], config: Config, visitor: Visitor) -> No
         st.title("Lectern")
         st.info("There is nothing to ask about yet. On the machine that runs Lectern, run `python -m ingest`, then reload this page.")
         return
-    name = state.parameter(state.COURSE) or next(course.name for course in courses if course.chunks)
+    # The navigation's links have no parameters: the course stays the one that this visitor was shown last.
+    name = state.parameter(state.COURSE) or st.session_state.get(_LAST) or next(course.name for course in courses if course.chunks)
+    if any(course.name == name for course in courses):
+        st.session_state[_LAST] = name
     place = places.place_of(config, name)
     try:
         show(Frame(config, visitor, courses, name, place))

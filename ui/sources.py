@@ -46,7 +46,12 @@ def show_sources(sources: Sequence[Source], key: str) -> None:
                 args=(passage.chunk_id, source.n),
                 wrap=True,
             )
-            st.caption(render.label(f"“{source.quote}”" if source.quote else passage.chunk.text, QUOTE_CHARACTERS))
+            st.caption(render.label(quoted(source), QUOTE_CHARACTERS))
+
+
+def quoted(source: Source) -> str:
+    """The words a source is cited for; those of the passage where none are."""
+    return f"“{source.quote}”" if source.quote else source.passage.chunk.text
 
 
 def show_opened_source(store: Store, course: str, cited: Sequence[Source]) -> None:
