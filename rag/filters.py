@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from rag.store import Store
 
-
 Value = TypeVar("Value", str, int)
 
 

@@ -27,7 +27,9 @@ _UNIT = re.compile(
     r"(?:\s*[:.–—-]\s*|\s+)(?=\S)",
     re.IGNORECASE,
 )
-_REMARK = re.compile(r"\s*[(\[](?:[^()\[\]]*\d[^()\[\]]*(?:points?|pts?|%|min(?:utes)?|marks?)\.?|cont(?:inued|['’.]?d?\.?)|optional)[)\]]", re.IGNORECASE)
+_REMARK = re.compile(
+    r"\s*[(\[](?:[^()\[\]]*\d[^()\[\]]*(?:points?|pts?|%|min(?:utes)?|marks?)\.?|cont(?:inued|['’.]?d?\.?)|optional)[)\]]", re.IGNORECASE
+)
 _EXERCISE = re.compile(
     r"^(?:exercise|task|problem|question|example|figure|fig|table|listing|step|appendix|slide|page|quiz|part|chapter|week|day|q)s?\s*"
     r"(?:[#(.]?\d|[A-Z]\b|[ivx]+\b)",
@@ -57,7 +59,10 @@ _WHOLE = frozenset(
 )
 _WHOLE = frozenset(one.strip() for one in _WHOLE)
 _CODE = re.compile(r"[=\\{}<>|^~;]|\w_\w|->|::|https?:|www\.|@\w+\.|/\w+/|\.\w+\(|\w\(\w")
-_FILE = re.compile(r"[\w-]+\.(?:py|ipynb|pdf|md|mkd|txt|tex|c|h|cpp|cu|java|js|ts|json|csv|html?|zip|gz|toml|ya?ml|sh|sql|png|jpe?g|docx?|pptx?|xlsx?)\b", re.IGNORECASE)
+_FILE = re.compile(
+    r"[\w-]+\.(?:py|ipynb|pdf|md|mkd|txt|tex|c|h|cpp|cu|java|js|ts|json|csv|html?|zip|gz|toml|ya?ml|sh|sql|png|jpe?g|docx?|pptx?|xlsx?)\b",
+    re.IGNORECASE,
+)
 _COMMAND = re.compile(
     r"^(?:add|adapt|build|call|choose|compare|compute|configure|convert|create|debug|decode|define|deploy|download|draw|encode|evaluate|find|fine-tune|fit"
     r"|get|implement|import|install|load|make|measure|open|plot|pick|prepare|preprocess|push|read|run|save|select|send|set up|share|solve|split|start|submit"
@@ -66,11 +71,16 @@ _COMMAND = re.compile(
 )
 _HOW_TO = re.compile(r"^how\s+(?:to|do i|can i)\s+", re.IGNORECASE)
 _WHAT_TO = re.compile(r"^what\s+to\s+(hand in|submit|turn in|deliver|bring|measure|report|read)\b", re.IGNORECASE)
-_INTRODUCES = re.compile(r"^(?:an?\s+)?(?:(?:brief|short|quick|gentle)\s+)?(?:introduction|intro|overview|basics|fundamentals|essentials)\s+(?:to|of)\s+", re.IGNORECASE)
+_INTRODUCES = re.compile(
+    r"^(?:an?\s+)?(?:(?:brief|short|quick|gentle)\s+)?(?:introduction|intro|overview|basics|fundamentals|essentials)\s+(?:to|of)\s+",
+    re.IGNORECASE,
+)
 _USING = re.compile(r"^(?:using|working with)\s+", re.IGNORECASE)
 _VERSUS = re.compile(r"^(.+?)\s+(?:vs\.?|versus)\s+(.+)$", re.IGNORECASE)
 _ASKS = frozenset("what why how who whom whose which when where is are was were can could do does did should will would may must".split())
-_AUXILIARY = frozenset("is are was were do does did can could should will would may might must has have had shall isn't aren't don't doesn't".split())
+_AUXILIARY = frozenset(
+    "is are was were do does did can could should will would may might must has have had shall isn't aren't don't doesn't".split()
+)
 _VERBS = frozenset(
     """is are was were am be can cannot could should will would may might must has have had do does did needs means makes keeps moves grows gives
     takes uses helps works leads allows decides goes go solve shows requires becomes keep learn discover meet""".split()
@@ -84,11 +94,19 @@ _ORDERS = re.compile(
 _POINTING = frozenset("it its they them their this that these those he she his her we our us you your i my me".split())
 _ARTICLES = frozenset("a an the my your our this these those".split())
 _QUANTIFIERS = frozenset("more some other another each every one two three four five several many few all both any only".split())
-_UNPREFIXED = frozenset("inside behind around across after before during towards toward through against among of and in at for from with to on by or but if as about without beyond into per than between under over not no".split())
-_SINGULAR = re.compile(r"(?:ss|us|is|(?:phys|stat|mat|eth|econom|linguist|log|dynam|analyt|graph|robot|genet|polit)\w*ics|news|series|lens|bias|canvas|always|process|alias|atlas|gas|['’]s)$")
+_UNPREFIXED = frozenset(
+    "inside behind around across after before during towards toward through against among of and in at for from with to on by or but if as about without beyond into per than between under over not no".split()
+)
+_SINGULAR = re.compile(
+    r"(?:ss|us|is|(?:phys|stat|mat|eth|econom|linguist|log|dynam|analyt|graph|robot|genet|polit)\w*ics|news|series|lens|bias|canvas|always|process|alias|atlas|gas|['’]s)$"
+)
 _PROCESS = re.compile(r"\w{2,}(?:ing|ization|isation|lation|ration|nation|zation|ction)$", re.IGNORECASE)
-_MASS = re.compile(r"(?:tion|sion|ness|ity|ism|ing|ment|ance|ence|cy|ship|ware|work|ics|ogy|phy|data|parallelism|softmax)$")
-"""Endings of what is mostly not counted."""
+_COUNTED = frozenset(
+    """algorithm architecture assumption cache challenge cycle environment format formula framework function gap graph hierarchy interface
+    journey kernel law layer library matrix mechanism method model network operator phase pipeline problem procedure process project
+    protocol rule schedule scheme server stage statement strategy structure system table theorem tree""".split()
+)
+"""Last words of phrases that get an article where the text does not tell."""
 _VERBAL = frozenset(
     """adding asking avoiding building calling catching changing choosing combining comparing computing concatenating conversing controlling
     counting creating debugging defining deleting deploying designing drawing encoding estimating evaluating extracting finding finishing
@@ -109,17 +127,29 @@ RULES: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"\bre-?grad(?:e|ing)", "How can I ask for a regrade?", "How can I ask for a regrade?"),
         (r"\bgrading (?:scale|scheme)|\bletter grades?\b", "What is the grading scale?", "What is the grading scale?"),
         (r"\b(?:grading|grades?|assessment|rubric)\b", "How is the course graded?", "How is {part} graded?"),
-        (r"\blate (?:days?|work|policy|submissions?|assignments?|homework|penalt)|\blateness\b|\bextensions?\b", "What are the rules for late work?", "What are the rules for late work?"),
+        (
+            r"\blate (?:days?|work|policy|submissions?|assignments?|homework|penalt)|\blateness\b|\bextensions?\b",
+            "What are the rules for late work?",
+            "What are the rules for late work?",
+        ),
         (r"\boffice hours\b", "When are the office hours?", ""),
         (r"\bmake-?up\b", "What are the rules for make-up work and exams?", ""),
         (r"\battendance\b", "What are the rules on attendance?", ""),
         (r"\bparticipation\b", "How does participation count?", ""),
-        (r"\b(?:academic (?:integrity|honesty|dishonesty|conduct|misconduct)|plagiarism|cheating|honor code)\b", "What are the rules on academic integrity?", ""),
+        (
+            r"\b(?:academic (?:integrity|honesty|dishonesty|conduct|misconduct)|plagiarism|cheating|honor code)\b",
+            "What are the rules on academic integrity?",
+            "",
+        ),
         (r"\bcollaborat\w+ (?:policy|rules)|\bcollaboration\b$", "What are the rules on working together?", ""),
         (r"\b(?:ai tools?|generative ai|chatgpt|use of ai)\b", "Which AI tools may I use?", ""),
         (r"\b(?:accommodations?|disabilit\w+)\b", "How do I ask for an accommodation?", ""),
         (r"\b(?:illness|emergenc\w+|absences?)\b", "What should I do if I am ill or miss a class?", ""),
-        (r"\b(?:textbooks?|required (?:texts?|books?|readings?|materials?)|course (?:texts?|materials?))\b", "Which textbooks and materials does the course require?", ""),
+        (
+            r"\b(?:textbooks?|required (?:texts?|books?|readings?|materials?)|course (?:texts?|materials?))\b",
+            "Which textbooks and materials does the course require?",
+            "",
+        ),
         (r"\bpre-?requisites?\b", "What are the prerequisites of the course?", ""),
         (r"\b(?:learning|course) (?:outcomes?|objectives?|goals?)\b", "What are the learning outcomes of the course?", ""),
         (r"\b(?:mid-?term|final exams?|exams?|examinations?)\b", "When and how are the exams held?", ""),
@@ -205,7 +235,7 @@ def _asked(bare: str, text: str) -> str | None:
     every = words(bare)
     if bare.endswith("?") and "," not in bare[:-1] and every[0] in _ASKS | {"in", "for", "from", "to"}:
         return f"{bare[0].upper()}{bare[1:]}" if 3 <= len(every) <= LONGEST_QUESTION and _names_something(every) else None
-    if len(every) > MOST_WORDS or re.search(r"[.!?]\s+\S", bare.replace("vs.", "vs").rstrip(".!?")) and "?" not in bare:
+    if len(every) > MOST_WORDS or (re.search(r"[.!?]\s+\S", bare.replace("vs.", "vs").rstrip(".!?")) and "?" not in bare):
         return None
     if bare.endswith("?"):
         part = re.split(r"\s[-–—:]\s|:\s", bare)[-1]
@@ -226,7 +256,9 @@ def _asked(bare: str, text: str) -> str | None:
         return f"How do I {_own(_uncapped(bare[match.end() :], text))}?"
     if every[0] in _ASKS:
         return _of_clause(bare, every)
-    if _COMMAND.match(bare) or (re.match(r"[a-z]+ (?:the|your|my) ", bare, re.IGNORECASE) and not every[0].endswith("ing") and every[0] not in _UNPREFIXED):
+    if _COMMAND.match(bare) or (
+        re.match(r"[a-z]+ (?:the|your|my) ", bare, re.IGNORECASE) and not every[0].endswith("ing") and every[0] not in _UNPREFIXED
+    ):
         return f"How do I {bare[0].lower()}{_own(_uncapped(bare, text))[1:]}?"
     if match := _INTRODUCES.match(bare):
         return _of_noun(bare[match.end() :], text)
@@ -262,9 +294,11 @@ def _of_two(first: str, second: str, text: str) -> str | None:
         return None
     if _names_by_letters(parts[1]) or (words(parts[0])[:1] and _PROCESS.search(words(parts[0])[0])) or is_generic(parts[0]):
         parts.reverse()
-    if len(words(parts[0])) > 4 or words(parts[0])[:1] and words(parts[0])[0] in _ASKS:
+    if len(words(parts[0])) > 4 or (words(parts[0])[:1] and words(parts[0])[0] in _ASKS):
         parts.reverse()
-    usable = [part for part in parts if part and len(words(part)) <= 4 and "," not in part and words(part)[:1] and words(part)[0] not in _ASKS]
+    usable = [
+        part for part in parts if part and len(words(part)) <= 4 and "," not in part and words(part)[:1] and words(part)[0] not in _ASKS
+    ]
     return next((asked for part in usable if (asked := _of_noun(part, text))), None)
 
 
@@ -275,9 +309,15 @@ def _names_by_letters(phrase: str) -> bool:
 
 def _of_noun(phrase: str, text: str) -> str | None:
     """A noun phrase: `What is …?`, of a process `How does … work?`, of several things `What are …?`"""
-    phrase = phrase.strip(" .:,;–—-\"“”")
+    phrase = phrase.strip(' .:,;–—-"“”')
     every = words(phrase)
-    if not every or is_generic(phrase) or len(every) > 7 or every[0] in _UNPREFIXED or every[-1] in _UNPREFIXED | _ARTICLES | {"first", "short"}:
+    if (
+        not every
+        or is_generic(phrase)
+        or len(every) > 7
+        or every[0] in _UNPREFIXED
+        or every[-1] in _UNPREFIXED | _ARTICLES | {"first", "short"}
+    ):
         return None
     if {*every} & (_VERBS | _POINTING) or _ORDERS.match(phrase) or len(re.findall(r"[,/&]", phrase)) > 2 or re.search(r"[%\t]", phrase):
         return None
@@ -291,7 +331,9 @@ def _of_noun(phrase: str, text: str) -> str | None:
     if every[0] in ("types", "kinds", "forms", "classes", "families") and " of " in named:
         return f"Which {named} are there?"
     # Every gerund before an article or a preposition has an object; others are known.
-    if len(every) > 1 and (every[0] in _VERBAL or (every[0].endswith("ing") and every[1] in _ARTICLES | {"by", "with", "for", "from", "in", "on"})):
+    if len(every) > 1 and (
+        every[0] in _VERBAL or (every[0].endswith("ing") and every[1] in _ARTICLES | {"by", "with", "for", "from", "in", "on"})
+    ):
         return f"How does {named} work?"
     head = re.split(r"\s+(?:of|for|in|with|to|from|by|on|at|over|under|against|about|as|beyond|through)\s+|,\s|\s\(", named)[0]
     joined = re.search(r"\s(?:and|or|&)\s", head) is not None
@@ -324,7 +366,11 @@ def _uncapped(phrase: str, text: str) -> str:
 
     def recased(match: re.Match[str]) -> str:
         word = match[0]
-        if word.islower() or not (word[1:].islower() or len(word) == 1 or shouts) or re.match(r"\w", phrase[match.start() - 1 : match.start()]):
+        if (
+            word.islower()
+            or not (word[1:].islower() or len(word) == 1 or shouts)
+            or re.match(r"\w", phrase[match.start() - 1 : match.start()])
+        ):
             return word
         small = word.lower()
         if small in STOPWORDS:
@@ -332,8 +378,8 @@ def _uncapped(phrase: str, text: str) -> str:
         # The word before is small: then it stands in mid-sentence, and in no heading.
         as_name = len(re.findall(rf"\b[a-z]+,? {re.escape(small.capitalize())}\b", text))
         as_word = len(re.findall(rf"\b{re.escape(small)}\b", text))
-        is_name = has_small and match.start() > 0 or small.endswith(("'s", "’s"))
-        return small.capitalize() if as_name > as_word or (is_name and not as_word) else small
+        is_name = (has_small and match.start() > 0) or (small.endswith(("'s", "’s")) and not as_word)
+        return small.capitalize() if is_name or as_name > as_word else small
 
     return re.sub(r"[^\W\d_]+(?:['’][^\W\d_]+)?", recased, phrase)
 
@@ -345,11 +391,8 @@ def _article(named: str, text: str) -> str:
     found[""] -= 1  # the heading itself
     if max(found.values()) > 0:
         best = found.most_common(1)[0][0]
-        if best or len(words(named)) == 1:
-            return f"{best} " if best else ""
-        return ""
-    last = named.split()[-1]
-    return "" if len(words(named)) == 1 or not last.islower() or _MASS.search(last) else "the "
+        return f"{best} " if best else ""
+    return "the " if named.split()[-1] in _COUNTED and not re.match(r"\w+['’]s ", named) else ""
 
 
 def _own(phrase: str) -> str:
