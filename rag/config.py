@@ -118,6 +118,8 @@ class Config:
     """Longest time for generating an answer, waiting included. What is written and checked by then is the answer."""
     cached_answers: int = 500
     """Answers kept in memory to be given again to the same question; 0 for none."""
+    prepared_questions: int = 60
+    """Suggested questions for which retrieval is done while the reader reads, and kept in memory; 0 for none."""
     server_context_tokens: int = 8192
     """What the model of a generator's server reads and writes in all; one in this process says so itself."""
 
@@ -186,6 +188,7 @@ class Config:
             ("waiting", 0, 100_000),
             ("deadline_s", 0.001, 86_400.0),
             ("cached_answers", 0, 1_000_000),
+            ("prepared_questions", 0, 100_000),
             ("server_context_tokens", 256, 100_000_000),
             ("history_tokens", 0, 100_000_000),
             ("context_tokens", 1, 100_000_000),

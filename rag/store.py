@@ -61,7 +61,11 @@ class Store(Catalogue):
 
     def documents(self, course: str, at: str | None = ANY) -> list[StoredDocument]:
         """The documents of a course; those visible at a moment (None: now) where one is given."""
-        condition, values = scope_condition(Scope(course, at=at))
+        return self.documents_in(Scope(course, at=at))
+
+    def documents_in(self, scope: Scope) -> list[StoredDocument]:
+        """The documents that a scope sees."""
+        condition, values = scope_condition(scope)
         rows = self.db.query(
             f"""SELECT d.id, source, sha256, recipe, format, d.title, pages, material, week, lecture, date, due, notices, fingerprint,
                 visible_from, language
@@ -286,6 +290,16 @@ class Store(Catalogue):
         condition, values = scope_condition(scope)
         rows = self.db.query(f"{_PASSAGE} WHERE c.id IN ({marks}) AND {condition}", [*chunk_ids, *values])
         return {row["id"]: _passage(row) for row in rows}
+
+    def passages_of(self, scope: Scope, source: str) -> list[Passage]:
+        """The passages of a document in reading order; none of one that the scope does not see."""
+        condition, values = scope_condition(scope)
+        rows = self.db.query(
+            f"""{_PASSAGE} WHERE c.document_id = (SELECT d.id FROM documents d JOIN courses ON courses.id = d.course_id
+                WHERE {condition} AND d.source = ?) ORDER BY c.ordinal""",
+            [*values, source],
+        )
+        return [_passage(row) for row in rows]
 
     def neighbours(self, passage: Passage, reach: int = 1) -> list[Passage]:
         """The chunks up to `reach` before and after a passage in its document, in reading order, itself included."""

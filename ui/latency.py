@@ -6,6 +6,7 @@ from rag.types import Latency
 
 STAGES: dict[str, tuple[str, str]] = {
     "cache": ("Look for an earlier answer", "#d9d9d9"),
+    "prepared": ("Prepared while you read", "#6a994e"),
     "understand": ("Understand the question", "#8c6bb1"),
     "embed": ("Embed the question", "#2b6cb0"),
     "dense": ("Search by meaning", "#4a9fd8"),
