@@ -6,6 +6,7 @@ from ui import chat, evaluation, frame, insights, materials
 
 # An emoji: the picture of a `:material/…:` icon would be fetched from another host.
 st.set_page_config(page_title="Lectern", page_icon="📖", layout="centered", initial_sidebar_state="auto")
+st.sidebar.markdown("**Lectern**")
 st.navigation(
     [
         st.Page(frame.page(chat.show_page), title="Ask", url_path="ask", default=True),
