@@ -1,4 +1,4 @@
-"""`python -m rag`: search, ask, evaluate, compare, bench, backup, restore, doctor. Results go to stdout, notices to stderr.
+"""`python -m rag`: search, ask, evaluate, compare, bench, export, backup, restore, doctor. Results go to stdout, notices to stderr.
 
 Exit codes: 0 done, 1 error (one line that says what to do), 2 usage.
 """
@@ -108,6 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--dtype", help="auto, float32, bfloat16, float16 or int8")
     bench.set_defaults(command=_bench)
+    export = commands.add_parser("export", parents=[common], help="write a conversation with its citations to stdout")
+    export.add_argument("conversation", metavar="CONVERSATION", help="its id, as it stands in the address of the page")
+    export.add_argument("--format", choices=("md", "json"), default="md", help="Markdown to read, or JSON (default md)")
+    export.set_defaults(command=_export)
     backup = commands.add_parser("backup", parents=[common], help="copy the store into one verified file, while it is in use")
     backup.add_argument("file", type=Path, metavar="FILE")
     backup.set_defaults(command=_backup)
@@ -376,6 +380,24 @@ def _bench(options: argparse.Namespace) -> int:
     chosen = {"sizes": options.sizes} if options.sizes else {}
     figures = BENCHES[options.part].run(_config(options), options.folder, **chosen)
     print(json.dumps({"bench": options.part} | figures) if options.json else table(options.part, figures))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from rag.conversations import find_of_anyone, messages
+    from rag.export import conversation_to_json, conversation_to_markdown
+    from rag.store import Store
+
+    store = Store.open(_config(options).store)
+    conversation = find_of_anyone(store, options.conversation)
+    if conversation is None:
+        raise LecternError(f"the store {store.directory} has no conversation {options.conversation}; its id stands in the page's address")
+    title = next((course.title for course in store.courses() if course.name == conversation.course), conversation.course)
+    exported = conversation, messages(store, conversation), title or conversation.course
+    if options.json or options.format == "json":
+        print(json.dumps(conversation_to_json(*exported), ensure_ascii=False))
+    else:
+        print(conversation_to_markdown(*exported), end="")
     return 0
 
 

@@ -247,7 +247,7 @@ def _asked(bare: str, text: str) -> str | None:
         return None
     for colon in (": ", " – ", " — ", " - "):
         if colon in bare:
-            return _of_two(*bare.split(colon, 1), text)
+            return _of_two(*bare.partition(colon)[::2], text)
     if match := _VERSUS.match(bare):
         return f"What is the difference between {_uncapped(match[1], text)} and {_uncapped(match[2], text)}?"
     if _WHAT_TO.match(bare):
