@@ -12,6 +12,7 @@ import logging
 import time
 from typing import Any
 
+import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -55,7 +56,7 @@ HEADERS = {
     ),
 }
 GUARDED = ("/media/", "/_stcore/upload_file/", "/_stcore/metrics")
-"""What Streamlit serves or takes without asking who it is, wherever in the path: a base path may stand before."""
+"""What Streamlit serves or takes without asking who it is, after the base path."""
 
 
 class SafeHeaders:
@@ -94,10 +95,15 @@ class FilesBehindLogin:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and any(part in scope["path"] for part in GUARDED) and not may_enter(Request(scope)):
+        if scope["type"] == "http" and _path(scope).startswith(GUARDED) and not may_enter(Request(scope)):
             await PlainTextResponse("log in first", 403)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+
+def _path(scope: Scope) -> str:
+    base = str(st.get_option("server.baseUrlPath")).strip("/")
+    return str(scope["path"]).removeprefix(f"/{base}") if base else str(scope["path"])
 
 
 def may_enter(request: Request) -> bool:

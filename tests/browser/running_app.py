@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,13 @@ class Visit:
         self.page.wait_for_timeout(700)
 
 
+def need_chromium() -> None:
+    """Skips the test where there is no Chromium; fails it in CI."""
+    if not CHROMIUM.exists():
+        message = f"there is no {CHROMIUM}; install it with: apt-get install chromium"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
+
+
 def ingest(folder: Path, store: Path) -> None:
     """Makes a store of a course folder, as a user does."""
     subprocess.run(
@@ -142,7 +150,10 @@ def browser_visit(width: int = 1280, height: int = 900, dark: bool = False) -> I
             visit = Visit(page)
             page.on("request", lambda request: visit.hosts.add(urlsplit(request.url).hostname or ""))
             page.on("websocket", lambda websocket: visit.hosts.add(urlsplit(websocket.url).hostname or ""))
-            page.on("console", lambda message: visit.complaints.append(message.text) if message.type == "error" else None)
+            page.on(
+                "console",
+                lambda message: visit.complaints.append(f"{message.text} {message.location['url']}") if message.type == "error" else None,
+            )
             page.on("pageerror", lambda error: visit.complaints.append(str(error)))
             yield visit
         finally:
