@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -45,6 +46,10 @@ _WATCH = """nth => {
 """Notes every text that the nth message shows; looking again and again from outside misses most of a quick answer."""
 
 
+_PROBED = re.compile(r"/(?!_stcore)[\w-]+/_stcore/(?:health|host-config)$")
+"""Opened at the address of a page, Streamlit looks for its server below that address first, and gets a 404."""
+
+
 @dataclass
 class Visit:
     """A page, the hosts it asked anything of, and what its console complained about."""
@@ -56,6 +61,12 @@ class Visit:
     @property
     def answers(self) -> int:
         return self.page.get_by_text("Answered in").count()
+
+    def hear(self, message: ConsoleMessage) -> None:
+        """Keeps what the console complains of."""
+        where = message.location["url"]
+        if message.type == "error" and not _PROBED.search(where):
+            self.complaints.append(f"{message.text} {where}")
 
     def open(self, url: str) -> None:
         """The page, its models loaded."""
@@ -101,7 +112,7 @@ def ingest(folder: Path, store: Path) -> None:
 
 
 @contextmanager
-def running_app(store: Path, **settings: str) -> Iterator[str]:
+def running_app(store: Path, app: str = "app.py", **settings: str) -> Iterator[str]:
     """The app's address while it runs; `settings` are environment variables."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -109,7 +120,7 @@ def running_app(store: Path, **settings: str) -> Iterator[str]:
     environment = {**os.environ, "LECTERN_STORE": str(store), **settings}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+            [sys.executable, "-m", "streamlit", "run", app, "--server.port", str(port)],
             cwd=ROOT,
             env=environment,
             stdout=log,
@@ -150,10 +161,7 @@ def browser_visit(width: int = 1280, height: int = 900, dark: bool = False) -> I
             visit = Visit(page)
             page.on("request", lambda request: visit.hosts.add(urlsplit(request.url).hostname or ""))
             page.on("websocket", lambda websocket: visit.hosts.add(urlsplit(websocket.url).hostname or ""))
-            page.on(
-                "console",
-                lambda message: visit.complaints.append(f"{message.text} {message.location['url']}") if message.type == "error" else None,
-            )
+            page.on("console", visit.hear)
             page.on("pageerror", lambda error: visit.complaints.append(str(error)))
             yield visit
         finally:

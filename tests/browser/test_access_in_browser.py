@@ -81,7 +81,7 @@ def ask(page: Page, question: str) -> str:
     return page.url
 
 
-@pytest.mark.parametrize("path", ["", "ask?course=optics", "materials", "insights", "evaluation", "?course=optics&source=1.1"])
+@pytest.mark.parametrize("path", ["", "?course=optics&conversation=0", "materials", "insights", "evaluation", "?course=optics&source=1.1"])
 def test_before_the_login_there_is_only_the_login(visit: Visit, class_url: str, path: str):
     page = visit.page
     frames: list[str] = []
@@ -138,12 +138,14 @@ def test_a_conversation_opens_for_its_owner_alone(visit: Visit, class_url: str, 
     page.goto(address)
     page.get_by_text("Answered in").wait_for(timeout=30_000)
     for other in (EVE, ADA):
-        with browser_visit() as theirs:
-            log_in(theirs, class_url, provider, other)
-            theirs.page.goto(address)
-            theirs.page.get_by_text("That conversation has been deleted").wait_for(timeout=30_000)
-            theirs.settle()
-            assert "What does a thin lens have" not in theirs.page.locator("body").inner_text()
+        context = page.context.browser.new_context()
+        theirs = Visit(context.new_page())
+        log_in(theirs, class_url, provider, other)
+        theirs.page.goto(address)
+        theirs.page.get_by_text("That conversation has been deleted").wait_for(timeout=30_000)
+        theirs.settle()
+        assert "What does a thin lens have" not in theirs.page.locator("body").inner_text()
+        context.close()
 
 
 def test_logging_out_ends_it_here_and_at_the_provider(visit: Visit, class_url: str, provider: Provider):
