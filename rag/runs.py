@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import permutation_test
 
-from rag.config import Config
+from rag.config import ACCESS, Config
 from rag.errors import LecternError
 from rag.evaluate import BATCH, Evaluation, Judged, figure
 from rag.files import put_in_place
@@ -141,7 +141,9 @@ def make_setting(
     config: Config, course: str, questions: QuestionSet, embedder: EmbedderStamp, revision: int, **more: Any
 ) -> dict[str, Any]:
     """All that a run's figures depend on, and `more` that the caller knows; None stands for what was not given."""
-    settings = {f"config.{key}": str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+    settings = {
+        f"config.{key}": str(value) if isinstance(value, Path) else value for key, value in asdict(config).items() if key not in ACCESS
+    }
     known = {
         "course": course,
         "questions": str(questions.path),

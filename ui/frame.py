@@ -42,11 +42,21 @@ def page(show: Callable[[Frame], None], for_staff: bool = False) -> Callable[[],
             if for_staff and not visitor.staff:
                 st.error("This page is for the staff of the course.")
                 return
+            access.show_visitor(visitor)
             _show(show, config, visitor)
         except LecternError as e:
             errors.show_error(e)
 
     return run
+
+
+def visitor() -> Visitor | None:
+    """Who is at the page; None where nobody is let in, or the settings cannot be read: the page itself says which."""
+    try:
+        found = access.recognise(Config.load())
+    except LecternError:
+        return None
+    return found if isinstance(found, Visitor) else None
 
 
 def _show(show: Callable[[Frame], None], config: Config, visitor: Visitor) -> None:
