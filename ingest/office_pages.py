@@ -17,6 +17,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from ingest.sandbox import SOCKETS, Limits, can_confine, enter_to_convert
@@ -36,11 +37,19 @@ _PROGRAMS = ("soffice", "libreoffice")
 _READABLE = (
     *("/usr/lib", "/usr/lib64", "/usr/bin", "/usr/share", "/lib", "/lib64", "/bin", "/usr/local/share/fonts"),
     *("/etc/fonts", "/etc/libreoffice", "/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/localtime", "/etc/locale.alias"),
-    *("/var/lib/libreoffice", "/var/spool/libreoffice", "/var/cache/fontconfig", "/dev/urandom", "/dev/random", "/proc/cpuinfo", "/sys/devices/system/cpu"),
+    *(
+        "/var/lib/libreoffice",
+        "/var/spool/libreoffice",
+        "/var/cache/fontconfig",
+        "/dev/urandom",
+        "/dev/random",
+        "/proc/cpuinfo",
+        "/sys/devices/system/cpu",
+    ),
 )
 """What a program needs to start and to draw letters; nothing of a person or of a course lies there."""
 
-_SETTINGS = {
+_SETTINGS: dict[str, dict[str, bool | int]] = {
     "Common/Security/Scripting": {
         "MacroSecurityLevel": 3,
         "DisableMacrosExecution": True,
@@ -126,10 +135,8 @@ def _binary(office: Path) -> Path:
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Ends what the process has started, and itself."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 
@@ -178,7 +185,14 @@ def _become_office(order: dict[str, str], readable: list[str], limits: Limits) -
         "SAL_USE_VCLPLUGIN": "svp",  # draws in memory, whatever desktop there is
         "SAL_DISABLE_OPENCL": "1",
     }
-    options = ["--headless", "--norestore", "--nologo", "--nodefault", "--nolockcheck", f"-env:UserInstallation={(folder / 'profile').as_uri()}"]
+    options = [
+        "--headless",
+        "--norestore",
+        "--nologo",
+        "--nodefault",
+        "--nolockcheck",
+        f"-env:UserInstallation={(folder / 'profile').as_uri()}",
+    ]
     conversion = ["--convert-to", order["filter"], "--outdir", str(folder / "out"), order["document"]]
     os.execve(order["office"], [order["office"], *options, *conversion], environment)
 

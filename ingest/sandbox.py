@@ -123,7 +123,13 @@ _REFUSE: _Instruction = (_RETURN, 0, 0, _ERRNO | 1)  # EPERM
 def _filter_system_calls() -> None:
     """Makes the kernel refuse, with an error code, what reading a file never needs."""
     program = _refuse(number for numbers in _FORBIDDEN.values() for number in numbers)
-    program += [(_JUMP_IF_EQUAL, 0, 4, _LIMITING), (_LOAD, 0, 0, _ARGUMENTS_AT), (_JUMP_IF_EQUAL, 1, 0, 0), _REFUSE, (_RETURN, 0, 0, _ALLOW)]
+    program += [
+        (_JUMP_IF_EQUAL, 0, 4, _LIMITING),
+        (_LOAD, 0, 0, _ARGUMENTS_AT),
+        (_JUMP_IF_EQUAL, 1, 0, 0),
+        _REFUSE,
+        (_RETURN, 0, 0, _ALLOW),
+    ]
     for number, argument in _OPENING.items():
         flags_at = _ARGUMENTS_AT + 8 * argument
         program += [(_JUMP_IF_EQUAL, 0, 4, number), (_LOAD, 0, 0, flags_at), (_JUMP_IF_ANY_BIT, 0, 1, _WRITING_FLAGS), _REFUSE]

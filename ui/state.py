@@ -6,6 +6,7 @@ The URL says where a visitor is (`course`, `conversation`, `source`), so that a 
 from __future__ import annotations
 
 import uuid
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -16,6 +17,7 @@ from rag.store import Store
 COURSE = "course"
 CONVERSATION = "conversation"
 SOURCE = "source"
+PATH = "path"
 _WAITING = "waiting_question"
 _ASKER = "asker"
 
@@ -53,6 +55,18 @@ def open_source(chunk_id: int, number: int) -> None:
 
 def close_source() -> None:
     st.query_params.pop(SOURCE, None)
+
+
+def search_only_in(course: str, source: str) -> None:
+    """Narrows the chat to one document, and closes what is open; a conversation goes on."""
+    conversation = parameter(CONVERSATION)
+    st.query_params.from_dict({COURSE: course, **({CONVERSATION: conversation} if conversation else {}), PATH: source})
+
+
+def link_to_source(course: str, chunk_id: int, number: str) -> str:
+    """The address that opens a passage for anybody of the course: no conversation is in it."""
+    page = (st.context.url or "").partition("?")[0]
+    return f"{page}?{urlencode({COURSE: course, SOURCE: f'{chunk_id}.{number}' if number else str(chunk_id)})}"
 
 
 def wait_for_answer(question: str) -> None:
