@@ -80,9 +80,13 @@ def rich(text: str, colour: str = "") -> str:
     return _from_pieces(pieces(_links_as_text(text)), colour)
 
 
-def marked(text: str, quote: str, colour: str = "yellow-background") -> str:
+def marked(text: str, quote: str) -> str:
     """A document's text with the first place of `quote` highlighted; without a highlight when the quote is not in it."""
-    span = find_quote(text, quote)
+    return marked_at(text, find_quote(text, quote))
+
+
+def marked_at(text: str, span: tuple[int, int] | None, colour: str = "yellow-background") -> str:
+    """A document's text with the characters of `span` highlighted."""
     parts = pieces(text)
     if span is None:
         return _from_pieces(parts)

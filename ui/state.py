@@ -119,6 +119,19 @@ def ask(question: str, in_place_of: int | None = None, again: bool = False) -> N
     st.session_state[_WAITING] = Request(question, in_place_of, again)
 
 
+def search_only_in(source: str) -> None:
+    """Narrows the chat to one document, and closes what is open; a conversation goes on."""
+    clear_filters()
+    narrow(PATH, source)
+    close_source()
+
+
+def link_to_source(course: str, chunk_id: int, number: str) -> str:
+    """The address that opens a passage for anybody of the course: no conversation is in it."""
+    page = (st.context.url or "").partition("?")[0]
+    return page + link(course=course, source=f"{chunk_id}.{number}" if number else chunk_id)
+
+
 def take_request() -> Request | None:
     return st.session_state.pop(_WAITING, None)
 
