@@ -71,10 +71,10 @@ class Job:
         self.seconds = 0.0
         """How long it took."""
         self._cancelled = threading.Event()
-        self._ended = threading.Event()
         self._work = work
         self._began = time.monotonic()
-        threading.Thread(target=self._run, name=title, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=title, daemon=True)
+        self._thread.start()
 
     @property
     def running(self) -> bool:
@@ -101,7 +101,8 @@ class Job:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Whether it has ended within so many seconds."""
-        return self._ended.wait(timeout_s)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         end = End.FAILED
@@ -116,7 +117,6 @@ class Job:
         finally:  # whatever happened: a job that seemed to run for ever would keep the slot
             self.seconds = time.monotonic() - self._began
             self.end = end
-            self._ended.set()
 
 
 class Slot:
