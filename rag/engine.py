@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from langchain_core.language_models import BaseChatModel
@@ -18,6 +18,7 @@ from rag.errors import GeneratorUnavailable, LecternError
 from rag.generate import forget_prompts, is_loaded, load, load_chat_model
 from rag.ground import forget_texts
 from rag.retrieve import Searcher
+from rag.store import Store
 
 _LOG = logging.getLogger("lectern")
 
@@ -52,6 +53,17 @@ class Engine:
         """An engine over what is already open, with the queue and the cache that the config names."""
         cache = AnswerCache(config.cached_answers, partial(_forget_texts, chat_model))
         return cls(searcher, chat_model, config, Admission(config.generation_slots, config.waiting), cache)
+
+    def over(self, store: Store) -> Engine:
+        """An engine over another store, with the models, the queue and the settings of this one; the answers it keeps are its own."""
+        engine = Engine.of(self.searcher.over(store), self.chat_model, self.config.replace(store=store.directory))
+        return replace(engine, admission=self.admission)
+
+    def close(self) -> None:
+        """Lets go of every text that is kept between questions, and of the threads that search. The models stay loaded."""
+        self.cache.clear()
+        _forget_texts(self.chat_model)
+        self.searcher.close()
 
     def load_in_background(self) -> None:
         """Begins to load the generator's weights, so that the first question does not wait for all of it."""

@@ -74,7 +74,7 @@ ALLOWED = {
     "generate": {"batching", "config", "decoder", "errors", "generation", "lane", "models", "plain_engine", "prompts", "remote", "types"},
     "context": {"errors", "evidence", "prompts", "types"},
     "events": {"types"},
-    "engine": {"admission", "answer_cache", "config", "errors", "generate", "ground", "retrieve"},
+    "engine": {"admission", "answer_cache", "config", "errors", "generate", "ground", "retrieve", "store"},
     "composition": {"config", "events", "evidence", "ground", "markers", "screen", "text", "timing", "types"},
     "writing": {
         "admission", "composition", "config", "context", "engine", "errors", "events", "evidence", "generate", "markers", "prompts",
@@ -93,8 +93,8 @@ ALLOWED = {
     "doctor": {"backup", "config", "database", "embed", "errors", "models", "remote", "snapshots", "store", "vectors"},
 }  # fmt: skip
 INGEST_MAY_USE = {
-    "types", "errors", "command_line", "config", "models", "records", "store", "snapshots", "embed", "text", "timing", "pages", "moments",
-    "language",
+    "types", "errors", "command_line", "config", "files", "models", "records", "store", "snapshots", "embed", "text", "timing", "pages",
+    "moments", "language",
 }  # fmt: skip
 HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "py3langid"}
 

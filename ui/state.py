@@ -6,16 +6,21 @@ The URL says where a visitor is (`course`, `conversation`, `source`), so that a 
 from __future__ import annotations
 
 import uuid
+from typing import NoReturn
 
 import streamlit as st
 
 from rag.config import Config
 from rag.engine import Engine
 from rag.store import Store
+from ui.indexing import Indexer
 
 COURSE = "course"
 CONVERSATION = "conversation"
 SOURCE = "source"
+PATH = "path"
+ASK, MATERIALS = "ask", "materials"
+"""Addresses of pages."""
 _WAITING = "waiting_question"
 _ASKER = "asker"
 
@@ -34,6 +39,12 @@ def load_engine(config: Config) -> Engine:
     return engine
 
 
+@st.cache_resource(show_spinner=False)
+def indexer(config: Config) -> Indexer:
+    """What indexes the shared catalogue."""
+    return Indexer()
+
+
 def parameter(name: str) -> str | None:
     return st.query_params.get(name)
 
@@ -44,6 +55,15 @@ def go_to_course(course: str) -> None:
 
 def go_to_conversation(course: str, conversation_id: str) -> None:
     st.query_params.from_dict({COURSE: course, CONVERSATION: conversation_id})
+
+
+def go_to_page(url_path: str, **parameters: str) -> NoReturn:
+    """Goes on with another page of the app, in the same session."""
+    st.switch_page(st.Page(_nothing, url_path=url_path, default=url_path == ASK), query_params=parameters)
+
+
+def _nothing() -> None:
+    """Stands for a page that is known by its address."""
 
 
 def open_source(chunk_id: int, number: int) -> None:
