@@ -158,6 +158,14 @@ class Config:
     """The model's name there; it should be a good deal stronger than the generator."""
     question_characters: int = 2000
     """Longest question taken."""
+    upload_mb: int = 50
+    """Largest file that can be added on the page. The server takes none larger than `server.maxUploadSize` in .streamlit/config.toml."""
+    own_files: int = 20
+    """Files of their own that visitors may add for the length of a session,"""
+    own_files_mb: int = 50
+    """so large together,"""
+    own_files_sessions: int = 20
+    """and so many sessions at once; 0 for none."""
 
     staff: tuple[str, ...] = ()
     """E-mail addresses of those who may do everything, where the page asks for a login (README); all others are students."""
@@ -204,6 +212,10 @@ class Config:
             ("prompt_statements", 1, 10_000),
             ("answer_sentences", 1, 10_000),
             ("login_hours", 0.01, 720.0),
+            ("upload_mb", 1, 10_000),
+            ("own_files", 1, 10_000),
+            ("own_files_mb", 1, 100_000),
+            ("own_files_sessions", 0, 10_000),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

@@ -78,6 +78,17 @@ class Store(Catalogue):
         )
         return [StoredDocument(**row | {"notices": json.loads(row["notices"])}) for row in rows]
 
+    def passages_of_documents(self, course: str, at: str | None = ANY) -> dict[str, tuple[int, int]]:
+        """By source, how many passages a document has and the id of its first one; documents without any are left out."""
+        condition, values = scope_condition(Scope(course, at=at))
+        rows = self.db.execute(
+            f"""SELECT source, (SELECT count(*) FROM chunks WHERE document_id = d.id), c.id
+            FROM documents d JOIN courses ON courses.id = d.course_id JOIN chunks c ON c.document_id = d.id AND c.ordinal = 0
+            WHERE {condition}""",
+            values,
+        )
+        return {source: (count, first) for source, count, first in rows}
+
     def document_text(self, course: str, source: str, at: str | None = None) -> str:
         """The extracted text of a document.
 

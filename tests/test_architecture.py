@@ -82,7 +82,7 @@ ALLOWED = {
     "context": {"errors", "evidence", "prompts", "types"},
     "events": {"types"},
     "prepared": {"answer_cache", "errors", "evidence", "interpret", "lane", "retrieve", "timing", "types"},
-    "engine": {"admission", "answer_cache", "config", "errors", "generate", "ground", "prepared", "retrieve", "types"},
+    "engine": {"admission", "answer_cache", "config", "errors", "generate", "ground", "prepared", "retrieve", "store", "types"},
     "composition": {"config", "events", "evidence", "ground", "markers", "screen", "text", "timing", "types"},
     "writing": {
         "admission", "composition", "config", "context", "engine", "errors", "events", "evidence", "generate", "markers", "prompts",
@@ -101,8 +101,8 @@ ALLOWED = {
     "doctor": {"backup", "config", "database", "embed", "errors", "models", "remote", "snapshots", "store", "vectors"},
 }  # fmt: skip
 INGEST_MAY_USE = {
-    "types", "errors", "command_line", "config", "models", "records", "store", "snapshots", "embed", "text", "timing", "pages", "moments",
-    "language",
+    "types", "errors", "command_line", "config", "files", "models", "records", "store", "snapshots", "embed", "text", "timing", "pages",
+    "moments", "language",
 }  # fmt: skip
 HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "py3langid"}
 

@@ -9,7 +9,18 @@ from typing import ParamSpec
 
 import streamlit as st
 
-from rag.errors import ConfigError, LecternError, ModelError, QuestionError, StoreBusy, StoreMismatch, StoreMissing, UnknownCourse
+from rag.errors import (
+    ConfigError,
+    CorpusError,
+    DiskFull,
+    LecternError,
+    ModelError,
+    QuestionError,
+    StoreBusy,
+    StoreMismatch,
+    StoreMissing,
+    UnknownCourse,
+)
 from ui import render
 
 _LOG = logging.getLogger("lectern.ui")
@@ -19,6 +30,8 @@ _WORDS: dict[type[LecternError], str] = {
     StoreMissing: "There is no course here yet. On the machine that runs Lectern, run `python -m ingest`, then reload this page.",
     StoreMismatch: "The course was indexed with other settings than this page uses. Its keeper should run `python -m ingest --rebuild`.",
     StoreBusy: "The course is being updated just now. Wait a moment and try again.",
+    DiskFull: "The disk of the machine is full. What was saved stays and can be searched; its keeper should make room, then try again.",
+    CorpusError: "The folder with the course's files cannot be read or changed as it is. Whoever runs Lectern finds the reason in its log.",
     UnknownCourse: "This link leads to a course that is not here. Choose one on the left.",
     ConfigError: "Lectern is not set up correctly. Whoever runs it finds the reason in its log.",
     ModelError: "A model could not be loaded. Whoever runs Lectern can find out why with `python -m rag doctor`.",

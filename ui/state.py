@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import NoReturn
 from urllib.parse import quote, urlencode
 
 import streamlit as st
@@ -17,6 +18,7 @@ from rag.config import Config
 from rag.engine import Engine
 from rag.generate import load_chat_model
 from rag.store import Store
+from ui.indexing import Indexer
 
 COURSE = "course"
 CONVERSATION = "conversation"
@@ -24,6 +26,8 @@ SOURCE = "source"
 ANSWER = "answer"
 PATH, MATERIAL, WEEK = FILTERS = ("path", "material", "week")
 """What the chat is narrowed to."""
+ASK, MATERIALS = "ask", "materials"
+"""Addresses of pages."""
 _WAITING = "waiting_question"
 _ASKER = "asker"
 
@@ -64,6 +68,12 @@ def connect(config: Config) -> BaseChatModel | None:
     return load_chat_model(config)
 
 
+@st.cache_resource(show_spinner=False)
+def indexer(config: Config) -> Indexer:
+    """What indexes the shared catalogue."""
+    return Indexer()
+
+
 def parameter(name: str) -> str | None:
     return st.query_params.get(name)
 
@@ -94,6 +104,15 @@ def narrow(name: str, value: str | int | None) -> None:
 def clear_filters() -> None:
     for name in FILTERS:
         st.query_params.pop(name, None)
+
+
+def go_to_page(url_path: str, **parameters: str) -> NoReturn:
+    """Goes on with another page of the app, in the same session."""
+    st.switch_page(st.Page(_nothing, url_path=url_path, default=url_path == ASK), query_params=parameters)
+
+
+def _nothing() -> None:
+    """Stands for a page that is known by its address."""
 
 
 def open_source(chunk_id: int, number: int) -> None:

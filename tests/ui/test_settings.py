@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from streamlit.testing.v1 import AppTest
-
 from openai_server import Exchange, serving
+from streamlit.testing.v1 import AppTest
 from test_chat_page import ask, assert_calm, visit, words
+
 from ui import access, settings
 from ui.access import Visitor
 
