@@ -8,7 +8,6 @@ from ui import chat, evaluation, frame, insights, materials, state
 
 # An emoji: the picture of a `:material/…:` icon would be fetched from another host.
 st.set_page_config(page_title="Lectern", page_icon="📖", layout="centered", initial_sidebar_state="auto")
-st.sidebar.markdown("**Lectern**")
 visitor = frame.visitor()
 # A page that is not the visitor's is left out of the navigation; a link to it is answered in words (`frame.page`).
 for_staff: Literal["visible", "hidden"] = "visible" if visitor and visitor.staff else "hidden"
