@@ -95,7 +95,7 @@ class Engine:
 
 
 def _forget_texts(chat_model: BaseChatModel | None, prepared: Prepared) -> None:
-    """Whatever holds texts of an earlier state of the store between questions: grounding, what was prepared, the generator's prefix cache."""
+    """Whatever holds texts of an earlier state of the store: grounding, what was prepared, the generator's prefix cache."""
     forget_texts()
     prepared.kept.clear()
     if chat_model is not None:

@@ -1,7 +1,7 @@
 """Questions to ask next, and to begin with: guessed by rule from the headings near what was cited and from what was asked. No model.
 
-What is near is likely to be next: the sections before and after a cited one, then the documents of the same week and the next lecture. Only what
-the scope sees is looked at. `rag/headings.py` words the questions; documents without headings give the things that they define.
+What is near is likely to be next: the sections before and after a cited one, then the documents of the same week and the next lecture. Only
+what the scope sees is looked at. `rag/headings.py` words the questions; documents without headings give the things that they define.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def suggest_followups(answer: Answer, history: Sequence[Turn], scope: Scope, sto
 
 
 def suggest_first_questions(store: Store, scope: Scope, count: int = 3) -> list[str]:
-    """Up to `count` questions to begin with: in turn of the lectures, of assignments or labs, and of the rules, as far as there are such."""
+    """Up to `count` questions to begin with: in turn of the lectures, of assignments or labs, and of the rules, where there are such."""
     documents = [one for one in store.documents_in(scope) if one.material not in NEVER]
     parts = [one for one in documents if one.material in PARTS]
     rules = [one for one in documents if one.material in RULES]

@@ -15,15 +15,20 @@ MOST_WORDS = 9
 """Of a heading; a longer one is a sentence of its own."""
 LONGEST_QUESTION = 15
 """Words of a heading that is a question already."""
+LONGEST_NAME = 7
+"""Words of a noun phrase."""
+LONGEST_TERM = 4
+"""Words of a part of a heading, beside a colon, that names something."""
 SHORTEST, LONGEST = 3, 90
 """Characters of a heading without its number."""
 
 _ANCHOR = re.compile(r"\[\[[^\]]*\]\]|\{#[^}]*\}")
 _MARKUP = re.compile(r"(?:^|(?<=\s))#{1,6}\s|\*\*|__|`")
-_SYMBOLS = re.compile(r"[\U0001F000-\U0001FAFF\u2190-\u21FF\u2600-\u27BF\uFE0F\u200D]")
+_SYMBOLS = re.compile(r"\d?\uFE0F?\u20E3|[\U0001F000-\U0001FAFF\u2190-\u21FF\u2600-\u27BF\uFE0F\u200D]")
 _NUMBER = re.compile(r"^(?:(?:§|[A-Z]\.)?\s*\d{1,3}(?:\.\d{1,3})*[.):]?|[IVX]{1,5}[.)]|[A-Za-z][.)]|\([A-Za-z0-9]{1,3}\))\s+(?=\S)")
 _UNIT = re.compile(
-    r"^(?:transcript of |slides of |notes on )?(?:lecture|lec|lab|week|module|unit|chapter|part|session|class|assignment|homework|project|section|topic)\s*#?\d{1,3}[a-z]?"
+    r"^(?:transcript of |slides of |notes on )?(?:lecture|lec|lab|week|module|unit|chapter|part|session|class|assignment|homework|project"
+    r"|section|topic)\s*#?\d{1,3}[a-z]?"
     r"(?:\s*[:.–—-]\s*|\s+)(?=\S)",
     re.IGNORECASE,
 )
@@ -36,37 +41,40 @@ _EXERCISE = re.compile(
     re.IGNORECASE,
 )
 _GENERIC = frozenset(
-    """introduction intro introductory overview summary conclusion conclusions references reference bibliography contents outline agenda
-    index glossary appendix acknowledgements acknowledgments acknowledgement acknowledgment exercises exercise problems questions
-    quiz example examples motivation background discussion results notes note remarks remark recap review preface abstract demo
-    warmup welcome thanks hints hint definitions definition setup goal goals preliminaries misc miscellaneous other basics
-    more further reading readings resources links sources credits keywords title page slide slides chapter section part lecture lab
-    homework assignment week day next today topics topic plan roadmap wrap-up wrapup takeaways solution solutions answer answers
-    tasks task points data input output code text figure table tip tips warning important caution faq debugging license copyright
-    contributions colophon problem remedy objective corpus whole path request above below following case practice time exam course syllabus description material
-    materials key worked end start begin first second third last new old try yourself your turn it look closer complete full final
-    detailed details debugging prerequisites check knowledge things general information logistics announcements calendar schedule terminology multiple choice""".split()
+    """above abstract acknowledgement acknowledgements acknowledgment acknowledgments agenda announcements answer answers appendix
+    assignment background basics begin below bibliography calendar case caution chapter check choice closer code colophon complete
+    conclusion conclusions contents contributions copyright corpus course credits data day debugging definition definitions demo
+    description detailed details discussion end exam example examples exercise exercises faq figure final first following full
+    further general glossary goal goals hint hints homework important index information input intro introduction introductory it key
+    keywords knowledge lab last lecture license links logistics look material materials misc miscellaneous more motivation multiple
+    new next note notes objective old other outline output overview page part path plan points practice preface preliminaries
+    prerequisites problem problems questions quiz reading readings recap reference references remark remarks remedy request
+    resources results review roadmap schedule second section setup slide slides solution solutions sources start step steps summary
+    syllabus table takeaways task tasks terminology text thanks things third time tip tips title today topic topics try turn warmup
+    warning week welcome whole worked wrap-up wrapup your yourself""".split()
 )
 """Words that say nothing of what a section is about: a heading of nothing else is left out."""
 _WHOLE = frozenset(
-    """let's try it|wrapping up|putting it all together|putting it together|what's next|what next|where next|going further|deep dive|thank you
-    |for further reading|learning goals|exam time|what you learned|in this lecture|in this chapter|how to read|big picture|hands on|in practice
-    |what is this|looking ahead|what to expect|what are they|how does it work|who is next|what goes wrong|what to know|in short|at a glance|the idea|the method
-    |what we build|what you are given|what is given|what you will learn|what you'll learn|what you will build|why|how|what
-    |open questions|other questions|common questions|frequently asked questions|week by week|what comes next|the experiment|an experiment""".replace(
-        "\n", ""
-    ).split("|")
+    one.strip()
+    for one in """let's try it | wrapping up | putting it all together | putting it together | what's next | what next | where next | going
+    further | deep dive | thank you | for further reading | learning goals | exam time | what you learned | in this lecture | in
+    this chapter | how to read | big picture | hands on | in practice | what is this | looking ahead | what to expect | what are
+    they | how does it work | who is next | what goes wrong | what to know | in short | at a glance | the idea | the method | what
+    we build | what you are given | what is given | what you will learn | what you'll learn | what you will build | why | how | what
+    | open questions | other questions | common questions | frequently asked questions | week by week | what comes next | the
+    experiment | an experiment""".split("|")
 )
-_WHOLE = frozenset(one.strip() for one in _WHOLE)
+"""Headings that say as little, as a whole."""
 _CODE = re.compile(r"[=\\{}<>|^~;]|\w_\w|->|::|https?:|www\.|@\w+\.|/\w+/|\.\w+\(|\w\(\w")
 _FILE = re.compile(
     r"[\w-]+\.(?:py|ipynb|pdf|md|mkd|txt|tex|c|h|cpp|cu|java|js|ts|json|csv|html?|zip|gz|toml|ya?ml|sh|sql|png|jpe?g|docx?|pptx?|xlsx?)\b",
     re.IGNORECASE,
 )
 _COMMAND = re.compile(
-    r"^(?:add|adapt|build|call|choose|compare|compute|configure|convert|create|debug|decode|define|deploy|download|draw|encode|evaluate|find|fine-tune|fit"
-    r"|get|implement|import|install|load|make|measure|open|plot|pick|prepare|preprocess|push|read|run|save|select|send|set up|share|solve|split|start|submit"
-    r"|test|tokenize|train|tune|upload|use|visualize|write)\s+(?:and [a-z]+ )?(?=(?:your|the|an?|my|our|this|these|all|its|in|up|with|to|from)\b)",
+    r"^(?:add|adapt|build|call|choose|compare|compute|configure|convert|create|debug|decode|define|deploy|download|draw|encode|evaluate"
+    r"|find|fine-tune|fit|get|implement|import|install|load|make|measure|open|plot|pick|prepare|preprocess|push|read|run|save|select|send"
+    r"|set up|share|solve|split|start|submit|test|tokenize|train|tune|upload|use|visualize|write)\s+(?:and [a-z]+ )?"
+    r"(?=(?:your|the|an?|my|our|this|these|all|its|in|up|with|to|from)\b)",
     re.IGNORECASE,
 )
 _HOW_TO = re.compile(r"^how\s+(?:to|do i|can i)\s+", re.IGNORECASE)
@@ -82,43 +90,51 @@ _AUXILIARY = frozenset(
     "is are was were do does did can could should will would may might must has have had shall isn't aren't don't doesn't".split()
 )
 _VERBS = frozenset(
-    """is are was were am be can cannot could should will would may might must has have had do does did needs means makes keeps moves grows gives
-    takes uses helps works leads allows decides goes go solve shows requires becomes keep learn discover meet""".split()
+    """is are was were am be can cannot could should will would may might must has have had do does did needs means makes keeps moves
+    grows gives takes uses helps works leads allows decides goes go solve shows requires becomes keep learn discover meet""".split()
 )
 _ORDERS = re.compile(
-    r"^(?:annotate|export|analy[sz]e|apply|articulate|assess|categorize|communicate|construct|critique|demonstrate|describe|develop|discuss|employ|evaluate|examine"
-    r"|explain|explore|identify|interpret|recognize|understand|learn|know|think|trade|train|consider|summarize|meet)\s",
+    r"^(?:annotate|export|analy[sz]e|apply|articulate|assess|categorize|communicate|construct|critique|demonstrate|describe|develop"
+    r"|discuss|employ|evaluate|examine|explain|explore|identify|interpret|recognize|understand|learn|know|think|trade|train|consider|summarize|meet)\s",
     re.IGNORECASE,
 )
 """Learning goals and instructions, which name no thing."""
 _POINTING = frozenset("it its they them their this that these those he she his her we our us you your i my me".split())
 _ARTICLES = frozenset("a an the my your our this these those".split())
+_AFTER_GERUND = _ARTICLES | {"by", "with", "for", "from", "in", "on"}
+_AFTER_HEAD = re.compile(r"\s+(?:of|for|in|with|to|from|by|on|at|over|under|against|about|as|beyond|through)\s+|,\s|\s\(")
+"""What ends the head of a noun phrase."""
+_VAGUE = frozenset({"a bit", "a few", "a little", "a look", "a closer", "a quick"})
 _QUANTIFIERS = frozenset("more some other another each every one two three four five several many few all both any only".split())
 _UNPREFIXED = frozenset(
-    "inside behind around across after before during towards toward through against among of and in at for from with to on by or but if as about without beyond into per than between under over not no".split()
+    """inside behind around across after before during towards toward through against among of and in at for from with to on by or but
+    if as about without beyond into per than between under over not no""".split()
 )
 _SINGULAR = re.compile(
-    r"(?:ss|us|is|(?:phys|stat|mat|eth|econom|linguist|log|dynam|analyt|graph|robot|genet|polit)\w*ics|news|series|lens|bias|canvas|always|process|alias|atlas|gas|['’]s)$"
+    r"(?:ss|us|is|(?:phys|stat|mat|eth|econom|linguist|log|dynam|analyt|graph|robot|genet|polit)\w*ics"
+    r"|news|series|lens|bias|canvas|always|alias|atlas|gas|['’]s)$"
 )
 _PROCESS = re.compile(r"\w{2,}(?:ing|ization|isation|lation|ration|nation|zation|ction)$", re.IGNORECASE)
 _COUNTED = frozenset(
-    """algorithm architecture assumption cache challenge cycle environment format formula framework function gap graph hierarchy interface
-    journey kernel law layer library matrix mechanism method model network operator phase pipeline problem procedure process project
-    protocol rule schedule scheme server stage statement strategy structure system table theorem tree""".split()
+    """algorithm architecture assumption cache challenge cycle environment format formula framework function gap graph hierarchy
+    interface journey kernel law layer library matrix mechanism method model network operator phase pipeline problem procedure
+    process project protocol rule schedule scheme server stage statement strategy structure system table theorem tree""".split()
 )
 """Last words of phrases that get an article where the text does not tell."""
 _VERBAL = frozenset(
-    """adding asking avoiding building calling catching changing choosing combining comparing computing concatenating conversing controlling
-    counting creating debugging defining deleting deploying designing drawing encoding estimating evaluating extracting finding finishing
-    fitting fusing getting handling implementing improving installing joining keeping letting listing loading making managing measuring
-    merging opening optimizing parsing passing plotting preparing preprocessing processing quantizing reading removing replacing retrieving
-    reusing running saving searching selecting separating setting sharing slicing solving sorting splitting storing testing tokenizing
-    training traversing updating visualizing writing coalescing""".split()
+    """adding grouping including interpreting writing asking avoiding building calling catching changing choosing combining comparing
+    computing concatenating conversing controlling counting creating debugging defining deleting deploying designing drawing
+    encoding estimating evaluating extracting finding finishing fitting fusing getting handling implementing improving installing
+    joining keeping letting listing loading making managing measuring merging opening optimizing parsing passing plotting preparing
+    preprocessing processing quantizing reading removing replacing retrieving reusing running saving searching selecting separating
+    setting sharing slicing solving sorting splitting storing testing tokenizing training traversing updating visualizing
+    coalescing""".split()
 )
 """Gerunds that take an object: what follows them is no head noun."""
 _NO_PROCESS = frozenset(
-    "grading wellbeing well-being string strings thing things meeting spring building function functions section action encoding pricing staffing seating"
-    " reading king ring distribution equation definition relation correlation population nation ration station fraction question setting".split()
+    """grading wellbeing well-being string strings thing things meeting spring building function functions section action encoding
+    pricing staffing seating reading king ring distribution equation definition relation correlation population nation ration
+    station fraction question setting""".split()
 )
 
 RULES: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
@@ -289,16 +305,13 @@ def _of_clause(bare: str, every: list[str]) -> str | None:
 
 def _of_two(first: str, second: str, text: str) -> str | None:
     """A heading of two parts, about the one that names a thing: `Searching by words: BM25` about BM25, `nDCG: graded relevance` about nDCG."""
-    parts = [first.strip(), second.strip()]
-    if is_generic(parts[0]) and " and " in parts[1]:
+    parts = [part for part in (first.strip(), second.strip()) if words(part)]
+    if len(parts) < 2 or (is_generic(first) and " and " in second):
         return None
-    if _names_by_letters(parts[1]) or (words(parts[0])[:1] and _PROCESS.search(words(parts[0])[0])) or is_generic(parts[0]):
+    opening = words(first)[0]
+    if _names_by_letters(second) or _PROCESS.search(opening) or is_generic(first) or opening in _ASKS or len(words(first)) > LONGEST_TERM:
         parts.reverse()
-    if len(words(parts[0])) > 4 or (words(parts[0])[:1] and words(parts[0])[0] in _ASKS):
-        parts.reverse()
-    usable = [
-        part for part in parts if part and len(words(part)) <= 4 and "," not in part and words(part)[:1] and words(part)[0] not in _ASKS
-    ]
+    usable = [part for part in parts if len(words(part)) <= LONGEST_TERM and "," not in part and words(part)[0] not in _ASKS]
     return next((asked for part in usable if (asked := _of_noun(part, text))), None)
 
 
@@ -311,32 +324,19 @@ def _of_noun(phrase: str, text: str) -> str | None:
     """A noun phrase: `What is …?`, of a process `How does … work?`, of several things `What are …?`"""
     phrase = phrase.strip(' .:,;–—-"“”')
     every = words(phrase)
-    if (
-        not every
-        or is_generic(phrase)
-        or len(every) > 7
-        or every[0] in _UNPREFIXED
-        or every[-1] in _UNPREFIXED | _ARTICLES | {"first", "short"}
-    ):
-        return None
-    if {*every} & (_VERBS | _POINTING) or _ORDERS.match(phrase) or len(re.findall(r"[,/&]", phrase)) > 2 or re.search(r"[%\t]", phrase):
-        return None
-    if phrase.count("(") != phrase.count(")") or re.search(r"\([^)]*\d", phrase) or (len(every) == 1 and len(phrase) < 3):
-        return None
-    if every[0].endswith(("n't", "n’t")) or every[0] in _QUANTIFIERS or " ".join(every[:2]) in ("a bit", "a few", "a little", "a look"):
+    if not every or not _may_name(phrase, every):
         return None
     named = _uncapped(phrase, text)
+    opening = named.split()[0].lower()
     if every[0] in ("understanding", "introducing", "exploring"):
         return _of_noun(named.split(maxsplit=1)[1], text) if len(every) > 1 else None
     if every[0] in ("types", "kinds", "forms", "classes", "families") and " of " in named:
         return f"Which {named} are there?"
-    # Every gerund before an article or a preposition has an object; others are known.
-    if len(every) > 1 and (
-        every[0] in _VERBAL or (every[0].endswith("ing") and every[1] in _ARTICLES | {"by", "with", "for", "from", "in", "on"})
-    ):
+    # A gerund before an article or a preposition has an object; of others it is known.
+    if " " in named and (opening in _VERBAL or (opening.endswith("ing") and named.split()[1] in _AFTER_GERUND)):
         return f"How does {named} work?"
-    head = re.split(r"\s+(?:of|for|in|with|to|from|by|on|at|over|under|against|about|as|beyond|through)\s+|,\s|\s\(", named)[0]
-    joined = re.search(r"\s(?:and|or|&)\s", head) is not None
+    head = _AFTER_HEAD.split(named)[0]
+    joined = re.search(r"\s(?:and|or|&)\s", named if "," in named and "with" not in every else head) is not None
     last = head.split()[-1]
     if _is_process(last):
         return f"How {'do' if joined else 'does'} {named} work?"
@@ -348,6 +348,22 @@ def _of_noun(phrase: str, text: str) -> str | None:
     else:
         article = "" if several else _article(named, text)
     return f"What {'are' if several else 'is'} {article}{named}?"
+
+
+def _may_name(phrase: str, every: list[str]) -> bool:
+    """Whether a phrase is likely to name a thing, and one that can be told without its surroundings."""
+    if is_generic(phrase) or len(every) > LONGEST_NAME or (len(every) == 1 and len(phrase) < SHORTEST):
+        return False
+    if every[0] in _UNPREFIXED | _QUANTIFIERS or every[-1] in _UNPREFIXED | _ARTICLES | {"first", "short"} or " ".join(every[:2]) in _VAGUE:
+        return False
+    if {*every} & (_VERBS | _POINTING) or every[0].endswith(("n't", "n’t")) or _ORDERS.match(phrase):
+        return False
+    if every[0] == "the" and len(every) == 2 and phrase[1:].islower():
+        return False  # `The pipeline`: only its document tells which
+    commas = phrase.count(",")
+    if commas > 2 or (commas == 1 and not {*every} & {"and", "with"}) or phrase.count("(") != phrase.count(")"):
+        return False
+    return not re.search(r"[%\t]|\([^)]*\d|\b[A-Z]{2,}[- ]?[A-Z]* ?\d{3}|/.*/", phrase)
 
 
 def _is_process(noun: str) -> bool:
@@ -378,9 +394,15 @@ def _uncapped(phrase: str, text: str) -> str:
         # The word before is small: then it stands in mid-sentence, and in no heading.
         as_name = len(re.findall(rf"\b[a-z]+,? {re.escape(small.capitalize())}\b", text))
         as_word = len(re.findall(rf"\b{re.escape(small)}\b", text))
-        is_name = (has_small and match.start() > 0) or (small.endswith(("'s", "’s")) and not as_word)
-        return small.capitalize() if is_name or as_name > as_word else small
+        is_owner = small.endswith(("'s", "’s"))
+        if as_word == 0:
+            is_name = is_owner or (has_small and match.start() > 0) or as_name > 0 or text.count(small.capitalize()) > 1
+        else:
+            is_name = (has_small and match.start() > 0 and as_name > 0) or as_name > 2 * as_word
+        return small.capitalize() if is_name else small
 
+    if len(phrase.split()) > 1 and re.search(rf"\b[a-z]+,? {re.escape(phrase)}\b", text):
+        return phrase  # a name of several words
     return re.sub(r"[^\W\d_]+(?:['’][^\W\d_]+)?", recased, phrase)
 
 
