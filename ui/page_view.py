@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from rag.pages import count_pages, find_page, locate_quote, render_page
+from rag.pages import Box, count_pages, find_page, locate_quote, render_page
 from rag.types import LocationKind
 from ui import render, typeset
 from ui.opened import Opened, place, show_turning
 
 PIXELS_A_POINT = 2.0
 """Twice what a page needs at its size on a laptop: fingers can zoom into it."""
+SHORTEST_LINE = 12
+"""Characters of a line that is looked for by itself: shorter ones stand in several places."""
 KIND_NAMES = {LocationKind.PAGE: "page", LocationKind.SLIDE: "slide"}
 
 
@@ -31,7 +33,7 @@ def show_page(opened: Opened, pdf: bytes, show_text: Callable[[], None]) -> None
         return
     here = place(cited, 1, pages)
     kind = KIND_NAMES.get(location.kind, "page")
-    boxes = locate_quote(pdf, here, opened.words, source) if here == cited else []
+    boxes = find_boxes(opened, pdf, here) if here == cited else []
     picture = render_page(pdf, here, boxes, PIXELS_A_POINT, source)
     show_turning(opened, kind, here, 1, pages, f"{kind.capitalize()} {here} of {pages}")
     alt = f"{kind.capitalize()} {here} of {source}" + (", the cited words marked" if boxes else "")
@@ -50,6 +52,15 @@ def cited_page(opened: Opened, pdf: bytes, pages: int) -> int | None:
     wordings = dict.fromkeys((opened.words, chunk.text, chunk.text[:120]))
     found = (find_page(pdf, words, near, opened.passage.source) for words in wordings if words.strip())
     return next((page for page in found if page is not None), None)
+
+
+def find_boxes(opened: Opened, pdf: bytes, page: int) -> list[Box]:
+    """Where the marked words stand on a page; of those that do not stand there in one run, as on a slide, the lines that do."""
+    source = opened.passage.source
+    if boxes := locate_quote(pdf, page, opened.words, source):
+        return boxes
+    lines = [line for line in opened.words.split("\n") if len(line) >= SHORTEST_LINE]
+    return [box for line in lines for box in locate_quote(pdf, page, line, source)]
 
 
 def _show_words(opened: Opened) -> None:

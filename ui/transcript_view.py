@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import groupby
 
 import streamlit as st
 
@@ -23,7 +24,7 @@ def show_transcript(opened: Opened, data: bytes) -> None:
     Raises:
         UnreadableDocument: the file is no text.
     """
-    cues = read_cues(data, opened.passage.source)
+    cues = join_lines(read_cues(data, opened.passage.source))
     part = opened.part
     show_turns(opened)
     begin = bisect_left([int(cue.start) for cue in cues], part.location.number or 0)
@@ -33,6 +34,11 @@ def show_transcript(opened: Opened, data: bytes) -> None:
     cited = opened.words if opened.span_in(part) else ""
     with st.container(border=True, key="source-text"):
         st.markdown(set_cues(cues, begin, end, cited))
+
+
+def join_lines(cues: Sequence[Cue]) -> list[Cue]:
+    """The cues with those of the same moment as one: the reader makes one of each line."""
+    return [Cue(start, " ".join(cue.text for cue in lines)) for start, lines in groupby(cues, key=lambda cue: cue.start)]
 
 
 def set_cues(cues: Sequence[Cue], begin: int, end: int, cited: str) -> str:
