@@ -40,7 +40,7 @@ def safe_name(name: str) -> str:
     path = PurePosixPath(" ".join(kept.split()).strip(" ."))
     require_format(path.name)
     stem = path.stem.encode()[: LONGEST_NAME_BYTES - len(path.suffix)].decode(errors="ignore").rstrip(" .")
-    if not re.search(r"\w", stem):
+    if not any(character.isalnum() for character in stem):
         raise UnreadableDocument("has no name that a file can have: give it one with letters or digits")
     safe = f"{stem}{path.suffix}"
     if safe in NOT_MATERIAL:

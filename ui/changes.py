@@ -25,23 +25,41 @@ UPLOADS = "uploads"
 QUICK_S = 1.0
 """A job that ends so soon is waited for, so that the page changes once."""
 MB = 1 << 20
+_DELETING, _UPLOADS = "deleting", "uploads_taken"
 
 
-def confirm_deletion(shown: Frame, source: str) -> None:
-    """Asks whether a file shall go, and what goes with it."""
+def ask_to_delete(shown: Frame, source: str) -> None:
+    """Has the page ask whether a file shall go."""
+    st.session_state[_DELETING] = shown.course, source
 
-    @st.dialog("Delete this file?")
+
+def show_deletion(shown: Frame) -> bool:
+    """Asks whether a file shall go, and says what goes with it, if that is to be asked; else False.
+
+    What is asked is kept in the session: a job that ends runs the page again, which would close a dialog that only a click has opened.
+    """
+    course, source = st.session_state.get(_DELETING, ("", ""))
+    if course != shown.course:
+        return False
+
+    @st.dialog("Delete this file?", on_dismiss=_keep)
     def confirm() -> None:
         st.markdown(f"**{render.label(source)}**")
         where = "" if shown.place.own else " The file itself is removed from the course's folder on the machine that runs Lectern."
         st.markdown(f"Its passages go, and the words that earlier answers quote from it.{where} This cannot be undone.")
         with st.container(horizontal=True):
-            if st.button("Delete it", key="delete-it", type="primary"):
-                _start_and_look(lambda: indexing.delete(shown.place, shown.course, [source]))
+            if st.button("Delete it", key="delete-it", type="primary", disabled=shown.place.indexer.busy):
+                _start_and_look(lambda: indexing.delete(shown.place, shown.course, [source]), begun=_keep)
             if st.button("Keep it", key="keep-it"):
+                _keep()
                 st.rerun()
 
     confirm()
+    return True
+
+
+def _keep() -> None:
+    st.session_state.pop(_DELETING, None)
 
 
 def show_changes(shown: Frame, present: set[str]) -> None:
@@ -81,7 +99,7 @@ def _offer_update(shown: Frame, busy: bool) -> None:
 def _show_upload(shown: Frame, present: set[str], busy: bool) -> None:
     limit = min(shown.config.upload_mb, st.get_option("server.maxUploadSize"))
     below = "" if shown.place.own else UPLOADS
-    key = f"upload-{st.session_state.get('uploads', 0)}"
+    key = f"upload-{st.session_state.get(_UPLOADS, 0)}"
     chosen = st.file_uploader("Files to add", accept_multiple_files=True, key=key, max_upload_size=limit, disabled=busy)
     st.caption(f"{READ}. Up to {limit} MB each{_own_limits(shown)}.")
     files, refused = check_uploads({file.file_id: (file.name, file.size) for file in chosen}, limit)
@@ -103,7 +121,7 @@ def _show_upload(shown: Frame, present: set[str], busy: bool) -> None:
     if st.button(f"Add {indexing.counted(len(taken), 'file')}", key="add", type="primary", disabled=busy):
         by_id = {file.file_id: file for file in chosen}
         data = {name: by_id[file_id].getvalue() for name, file_id in taken.items()}
-        _start_and_look(lambda: indexing.add_files(shown.place, shown.course, data, below), chosen)
+        _start_and_look(lambda: indexing.add_files(shown.place, shown.course, data, below), begun=lambda: _forget_uploads(chosen))
 
 
 def check_uploads(files: Mapping[str, tuple[str, int]], limit_mb: int) -> tuple[dict[str, tuple[str, int]], list[tuple[str, str]]]:
@@ -143,23 +161,26 @@ def over_own_limits(together: Mapping[str, int], config: Config) -> str:
     return ""
 
 
-def _start_and_look(start: Callable[[], Job], uploaded: Sequence[UploadedFile] = ()) -> None:
-    """Begins a job and shows the page anew; what cannot begin is told, and the files that were chosen stay chosen."""
+def _start_and_look(start: Callable[[], Job], begun: Callable[[], None] = lambda: None) -> None:
+    """Begins a job and shows the page anew; what cannot begin is told, and what was chosen stays chosen.
+
+    Args:
+        begun: called when it has begun.
+    """
     try:
         with st.spinner("Loading the models…"):
             job = start()
     except LecternError as e:
         errors.show_error(e)
         return
-    if uploaded:
-        _let_go(uploaded)
-        st.session_state["uploads"] = st.session_state.get("uploads", 0) + 1
+    begun()
     job.wait(QUICK_S)
     st.rerun()
 
 
-def _let_go(files: Sequence[UploadedFile]) -> None:
-    """Frees what Streamlit would hold of the files until the session ends."""
+def _forget_uploads(files: Sequence[UploadedFile]) -> None:
+    """Empties the field with the files, and frees what Streamlit would hold of them until the session ends."""
+    st.session_state[_UPLOADS] = st.session_state.get(_UPLOADS, 0) + 1
     context = get_script_run_ctx()
     if context is not None and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
         for file in files:

@@ -170,7 +170,7 @@ def _start(
         try:
             return _ingest_with(folder / below, files, ingest, job, store.revision) if files else ingest(job)
         finally:
-            store.close()  # this thread's connection
+            place.store.close()  # this thread's connection. By `place`: it keeps a visitor's own files while they are read
 
     return place.indexer.start(course, what, work)
 
@@ -247,7 +247,7 @@ def _show_outcome(job: Job) -> None:
 
 def report_words(report: IngestReport) -> Iterator[str]:
     """What a run did, as lines of Markdown."""
-    counts = [f"{count:,} {_COUNTED[kind]}" for kind, count in report.files.items() if count and kind in _COUNTED]
+    counts = [f"{report.files[kind]:,} {words}" for kind, words in _COUNTED.items() if report.files.get(kind)]
     yield f"Files: {', '.join(counts) or 'none'}. It took {max(0.1, report.seconds.get('total', 0.0)):.1f} s."
     if report.set_aside:
         yield f"{counted(len(report.set_aside), 'file')} could not be read:"

@@ -86,7 +86,8 @@ def show_page(shown: Frame) -> None:
         changes.show_changes(shown, {entry.document.source for entry in entries} | set_aside.keys())
         _show_set_aside(shown, {source: file.reason for source, file in set_aside.items()})
     _show_list(shown, entries, may_change)
-    sources.show_opened_source(store, course, [])
+    if not changes.show_deletion(shown):  # one dialog at a time
+        sources.show_opened_source(store, course, [])
 
 
 def list_entries(store: Store, course: str, everything: bool) -> list[Entry]:
@@ -211,7 +212,7 @@ def _act(act: Act, shown: Frame, entry: Entry) -> None:
         case Act.ASK:
             state.go_to_page(state.ASK, **{state.COURSE: shown.course, state.PATH: entry.document.source})
         case Act.DELETE:
-            changes.confirm_deletion(shown, entry.document.source)
+            changes.ask_to_delete(shown, entry.document.source)
 
 
 def facts(entry: Entry) -> list[str]:
@@ -265,4 +266,4 @@ def _show_set_aside(shown: Frame, reasons: Mapping[str, str]) -> None:
             with st.container(gap=None):
                 st.markdown(indexing.reason_words(source, reason))
                 if st.button(f"Delete {render.label(PurePosixPath(source).name, 60)}…", key=f"aside-{source}", type="tertiary", wrap=True):
-                    changes.confirm_deletion(shown, source)
+                    changes.ask_to_delete(shown, source)
