@@ -43,7 +43,7 @@ ALLOWED = {
     "conversations": {"store", "types", "wire"},
     "insights": {"store", "text", "types"},
     "topics": {"insights", "store", "text", "vocabulary"},
-    "device_use": {"engine", "generate", "models"},
+    "device_use": {"admission", "answer_cache", "engine", "generate", "models"},
     "vectors": {"errors"},
     "snapshots": {"errors", "files", "records", "store", "vectors"},
     "encoder": {"errors"},
