@@ -93,6 +93,9 @@ ALLOWED = {
     "evaluate": {"golden", "judge", "types"},
     "runs": {"config", "errors", "evaluate", "files", "golden", "records", "types"},
     "misses": {"evaluate", "golden", "interpret", "judge", "retrieve", "timing", "types", "wire"},
+    "experiment": {
+        "answer", "config", "engine", "evaluate", "golden", "interpret", "judge", "misses", "retrieve", "runs", "types",
+    },
     "doctor": {"backup", "config", "database", "embed", "errors", "models", "remote", "snapshots", "store", "vectors"},
 }  # fmt: skip
 INGEST_MAY_USE = {
