@@ -47,7 +47,7 @@ ALLOWED = {
     "conversations": {"store", "types", "wire"},
     "insights": {"store", "text", "types"},
     "topics": {"insights", "store", "text", "vocabulary"},
-    "device_use": {"engine", "generate", "models"},
+    "device_use": {"admission", "answer_cache", "engine", "generate", "models"},
     "vectors": {"errors"},
     "snapshots": {"errors", "files", "records", "store", "vectors"},
     "encoder": {"errors"},
@@ -98,6 +98,9 @@ ALLOWED = {
     "evaluate": {"golden", "judge", "types"},
     "runs": {"config", "errors", "evaluate", "files", "golden", "records", "types"},
     "misses": {"evaluate", "golden", "interpret", "judge", "retrieve", "timing", "types", "wire"},
+    "experiment": {
+        "answer", "config", "engine", "evaluate", "golden", "interpret", "judge", "misses", "retrieve", "runs", "types",
+    },
     "doctor": {"backup", "config", "database", "embed", "errors", "models", "remote", "snapshots", "store", "vectors"},
 }  # fmt: skip
 INGEST_MAY_USE = {
