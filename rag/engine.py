@@ -25,7 +25,7 @@ from rag.types import Scope, Turn
 _LOG = logging.getLogger("lectern")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Engine:
     """What answering needs, loaded once and shared by all askers."""
 

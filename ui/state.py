@@ -10,6 +10,7 @@ import uuid
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import quote, urlencode
+from weakref import WeakValueDictionary
 
 import streamlit as st
 from langchain_core.language_models import BaseChatModel
@@ -28,6 +29,7 @@ PATH, MATERIAL, WEEK = FILTERS = ("path", "material", "week")
 """What the chat is narrowed to."""
 ASK, MATERIALS = "ask", "materials"
 """Addresses of pages."""
+_loaded: WeakValueDictionary[Config, Engine] = WeakValueDictionary()
 _WAITING = "waiting_question"
 _ASKER = "asker"
 
@@ -43,7 +45,13 @@ def load_engine(config: Config) -> Engine:
     """The models and the index; takes seconds the first time, and the generator goes on loading behind the page."""
     engine = Engine.from_config(config)
     engine.load_in_background()
+    _loaded[config] = engine
     return engine
+
+
+def engine_if_loaded(config: Config) -> Engine | None:
+    """The shared engine, if a visitor has had it loaded already."""
+    return _loaded.get(config)
 
 
 @dataclass(frozen=True, slots=True)

@@ -421,4 +421,3 @@ def test_drawn_pages_are_kept_once_bounded_and_forgotten_with_their_document(sto
     store.remove_documents("demo", ["training.pptx"])
     cache.prune()
     assert cache.size == 0
-
