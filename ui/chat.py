@@ -50,8 +50,9 @@ def show_page(shown: Frame) -> None:
     chat = _open_chat(shown)
     frame.choose_course(shown)
     with st.sidebar:
-        conversation_list.show_conversations(shown, chat.conversation)
         filters.show_filters(shown, chat.scope)
+        knobs = st.container()
+        conversation_list.show_conversations(shown, chat.conversation)
         engine_line = st.empty()
     st.header(frame.course_title(shown), anchor=False)
     if chat.conversation is None and state.parameter(state.CONVERSATION) is not None:
@@ -66,7 +67,7 @@ def show_page(shown: Frame) -> None:
             _show_welcome(chat)
     with place, st.spinner("Loading the models. You can ask already…"):
         engine = shown.place.open_engine()
-    with st.sidebar:
+    with knobs:
         settings.show_settings(engine.config, shown.visitor)
     engine = settings.for_session(engine)
     engine_line.caption(describe_engine(engine))

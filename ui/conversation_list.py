@@ -43,6 +43,7 @@ def show_conversations(shown: Frame, current: Conversation | None) -> None:
                 on_click=state.go_to_conversation,
                 args=(course, one.id),
                 width="stretch",
+                wrap=False,
             )
 
 

@@ -4,8 +4,24 @@
 const LINK = 'a[href^="?"][href*="source="]';
 const LEAVE_MS = 200; // long enough to move the pointer onto the quote
 const GAP = 6;
+const HOLD_MS = 3000;
 
 let shownAnswer = null; // across runs of the page: whoever has scrolled on is not pulled back
+
+// Streamlit scrolls a chat to its end while it draws: what the address names is held in view until that is over or the reader moves.
+const holdInView = (selector) => {
+  const until = performance.now() + HOLD_MS;
+  let moved = false;
+  const move = () => (moved = true);
+  const inputs = ["wheel", "touchmove", "keydown", "pointerdown"];
+  for (const name of inputs) document.addEventListener(name, move, { once: true, capture: true });
+  const step = () => {
+    if (moved || performance.now() > until) return;
+    document.querySelector(selector)?.scrollIntoView({ block: "start" });
+    setTimeout(step, 100);
+  };
+  step();
+};
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const tip = parentElement.querySelector(".lectern-quote");
@@ -72,8 +88,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (found) link.setAttribute("aria-label", `Source ${found.source.number}, ${found.source.place}`);
   }
   if (data.answer && data.answer !== shownAnswer) {
-    document.querySelector(`.st-key-answer-${CSS.escape(data.answer)}`)?.scrollIntoView({ block: "start" });
     shownAnswer = data.answer;
+    holdInView(`.st-key-answer-${CSS.escape(data.answer)}`);
   }
 
   return () => {
