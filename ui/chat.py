@@ -103,7 +103,7 @@ def _list_conversations(store: Store, course: str, visitor: Visitor, current: Co
 def _offer_deletion(store: Store, conversation: Conversation) -> None:
     with st.popover("Delete this conversation", icon=":material/delete:", width="stretch"):
         st.write("Its questions and answers will be gone.")
-        st.button("Delete it", key="delete", type="primary", on_click=_delete, args=(store, conversation))
+        st.button("Delete it", key="delete", on_click=_delete, args=(store, conversation))
 
 
 def _delete(store: Store, conversation: Conversation) -> None:

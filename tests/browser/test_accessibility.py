@@ -1,66 +1,37 @@
 """axe-core on every page, light and dark, wide and narrow: nothing serious or critical.
 
-A page is a name and what leads to it from a fresh visit; add a row to PAGES for a new one.
+A page is a name, an address and what is done there; add a row to PAGES for a new one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
-from axe import need_axe, violations, worst
-from playwright.sync_api import Page
+from axe import Violation, need_axe, violations, worst
+from playwright.sync_api import Browser, Page
 from running_app import Visit, browser_visit, need_chromium, running_app
 
 pytestmark = pytest.mark.browser
 
-QUESTION = "What does the KV cache store for each layer and each token?"
-WIDTHS = (1280, 360)
+SIZES = ((1280, 900), (360, 740))
+QUESTIONS = {
+    "answer": "What does the KV cache store for each layer and each token?",
+    "quote": "What does the zebra policy say about apples?",
+    "refusal": "Who won the football championship of 1954 in Bern?",
+}
+"""What is asked once, for all the tests here: their conversations have addresses."""
 
 
-def first_page(visit: Visit) -> None:
-    """As it opens: nothing asked yet."""
+def nothing(page: Page) -> None:
+    """The page as it opens."""
 
 
-def answer(visit: Visit) -> None:
-    visit.ask(QUESTION)
-
-
-def unfolded_answer(visit: Visit) -> None:
-    visit.ask(QUESTION)
-    for folded in visit.page.get_by_test_id("stMain").get_by_test_id("stExpander").locator("summary").all():
+def unfold(page: Page) -> None:
+    for folded in page.get_by_test_id("stMain").get_by_test_id("stExpander").locator("summary").all():
         folded.click()
-    visit.page.wait_for_timeout(500)
-
-
-def refusal(visit: Visit) -> None:
-    visit.ask("Who won the football championship of 1954 in Bern?")
-
-
-def opened_page(visit: Visit) -> None:
-    visit.ask(QUESTION)
-    visit.open_source(".pdf · page")
-
-
-def opened_text(visit: Visit) -> None:
-    visit.ask("What does the zebra policy say about apples?")
-    visit.open_source("zebra.md")
-
-
-def settings(visit: Visit) -> None:
-    open_sidebar(visit.page)
-    visit.page.get_by_test_id("stPopover").get_by_role("button", name="Settings").click()
-    visit.page.get_by_text("For your next answers").wait_for()
-
-
-def course_list(visit: Visit) -> None:
-    open_sidebar(visit.page)
-    visit.page.get_by_role("combobox", name="Course").click()
-    visit.page.wait_for_timeout(300)
-
-
-def sidebar(visit: Visit) -> None:
-    open_sidebar(visit.page)
+    page.wait_for_timeout(500)
 
 
 def open_sidebar(page: Page) -> None:
@@ -70,33 +41,48 @@ def open_sidebar(page: Page) -> None:
         page.wait_for_timeout(500)
 
 
-def at(path: str) -> Callable[[Visit], None]:
-    """The page at an address."""
-
-    def go(visit: Visit) -> None:
-        visit.page.goto(visit.page.url.split("?")[0].rstrip("/") + path)
-        visit.page.get_by_test_id("stHeading").or_(visit.page.get_by_test_id("stAlert")).first.wait_for(timeout=30_000)
-        visit.settle()
-
-    return go
+def open_settings(page: Page) -> None:
+    open_sidebar(page)
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_text("For your next answers").wait_for()
 
 
-PAGES: dict[str, Callable[[Visit], None]] = {
-    "first page": first_page,
-    "sidebar": sidebar,
-    "list of courses": course_list,
-    "settings": settings,
-    "answer": answer,
-    "answer, unfolded": unfolded_answer,
-    "refusal": refusal,
-    "opened page of a PDF": opened_page,
-    "opened text": opened_text,
-    "materials": at("/materials"),
-    "insights": at("/insights"),
-    "evaluation": at("/evaluation"),
-    "unknown course": at("/?course=none"),
-    "deleted conversation": at("/?conversation=0"),
-    "deleted source": at("/?source=999999.1"),
+def open_courses(page: Page) -> None:
+    open_sidebar(page)
+    page.get_by_role("combobox", name="Course").click()
+    page.wait_for_timeout(300)
+
+
+def open_source(page: Page) -> None:
+    page.locator("[class*='st-key-source-'] button").first.click()
+    page.get_by_test_id("stDialog").wait_for(timeout=20_000)
+    page.wait_for_timeout(700)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """`address` is a path, or the name of a question whose conversation is opened."""
+
+    address: str = "/"
+    act: Callable[[Page], None] = nothing
+
+
+PAGES = {
+    "first page": Shown(),
+    "sidebar": Shown(act=open_sidebar),
+    "list of courses": Shown(act=open_courses),
+    "settings": Shown(act=open_settings),
+    "answer": Shown("answer"),
+    "answer, unfolded": Shown("answer", unfold),
+    "refusal": Shown("refusal"),
+    "opened page": Shown("answer", open_source),
+    "opened text": Shown("quote", open_source),
+    "materials": Shown("/materials"),
+    "insights": Shown("/insights"),
+    "evaluation": Shown("/evaluation"),
+    "unknown course": Shown("/?course=none"),
+    "deleted conversation": Shown("/?conversation=0"),
+    "deleted source": Shown("/?source=999999.1"),
 }
 
 
@@ -106,29 +92,50 @@ def _installed() -> None:
     need_axe()
 
 
-@pytest.fixture(params=["light", "dark"])
-def dark(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "dark")
+@pytest.fixture(scope="module")
+def addresses(app_url: str) -> dict[str, str]:
+    """Question → the address of its conversation."""
+    found = {}
+    with browser_visit() as visit:
+        for name, question in QUESTIONS.items():
+            visit.open(app_url)
+            visit.ask(question)
+            found[name] = visit.page.url
+    return found
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+def look(browser: Browser, address: str, act: Callable[[Page], None] = nothing) -> Iterator[tuple[str, list[Violation]]]:
+    """The page in each size, light and dark, with what axe-core finds there."""
+    for width, height in SIZES:
+        for scheme in ("light", "dark"):
+            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page = context.new_page()
+            page.goto(address)
+            page.locator("[data-testid=stHeading], [data-testid=stAlert]").first.wait_for(timeout=30_000)
+            Visit(page).settle()
+            act(page)
+            yield f"{width} px, {scheme}", violations(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the window"
+            context.close()
+
+
+def check(name: str, seen: Iterator[tuple[str, list[Violation]]]) -> None:
+    """Fails with all that is serious or critical in any size; `pytest -s` shows the numbers of docs/reliability.md."""
+    looked = list(seen)
+    bad = "\n".join(f"{where}: {one}" for where, found in looked for one in worst(found))
+    print(f"{name}: {len(looked)} looks, {sum(len(found) for _, found in looked)} violations of any kind")
+    assert not bad, f"{name}\n{bad}"
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_keeps_nobody_out(name: str, width: int, dark: bool, app_url: str):
-    with browser_visit(width=width, dark=dark) as visit:
-        visit.open(app_url)
-        PAGES[name](visit)
-        found = violations(visit.page)
-    report(f"{name}, {width} px, {'dark' if dark else 'light'}", len(found))
-    assert not worst(found), "\n".join(map(str, worst(found)))
+def test_a_page_keeps_nobody_out(name: str, addresses: dict[str, str], app_url: str):
+    shown = PAGES[name]
+    address = addresses.get(shown.address) or f"{app_url}{shown.address}"
+    with browser_visit() as visit:
+        check(name, look(visit.page.context.browser, address, shown.act))
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_a_page_fits_its_width(width: int, app_url: str):
-    with browser_visit(width=width) as visit:
-        visit.open(app_url)
-        answer(visit)
-        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
-        assert visit.page.get_by_test_id("stMain").evaluate("main => main.scrollWidth - main.clientWidth") <= 0
+# --- without a course
 
 
 @pytest.fixture(scope="module")
@@ -156,19 +163,10 @@ def broken_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(("which", "words"), [("empty_url", "no course here yet"), ("locked_url", "Log in"), ("broken_url", "not set up")])
-def test_a_page_without_a_course_keeps_nobody_out(which: str, words: str, width: int, dark: bool, request: pytest.FixtureRequest):
-    url = request.getfixturevalue(which)
-    with browser_visit(width=width, dark=dark) as visit:
-        visit.page.goto(url)
-        visit.page.get_by_text(words).first.wait_for(timeout=30_000)
-        visit.settle()
-        found = violations(visit.page)
-    report(f"{which}, {width} px, {'dark' if dark else 'light'}", len(found))
-    assert not worst(found), "\n".join(map(str, worst(found)))
-
-
-def report(page: str, found: int) -> None:
-    """Shown with `pytest -s`: the table of docs/reliability.md."""
-    print(f"{page}: 0 serious or critical, {found} of any kind")
+def test_a_page_without_a_course_keeps_nobody_out(which: str, words: str, request: pytest.FixtureRequest):
+    with browser_visit() as visit:
+        check(
+            which,
+            look(visit.page.context.browser, request.getfixturevalue(which), lambda page: page.get_by_text(words).first.wait_for()),
+        )
