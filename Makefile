@@ -50,8 +50,9 @@ faults: .venv/checkers models
 # axe-core, the accessibility checker among them, comes from npm.
 .PHONY: browser
 browser:
-	@mkdir -p .venv/axe && cp tests/browser/package.json .venv/axe/
-	@test -e .venv/axe/node_modules/axe-core/axe.min.js || { command -v npm >/dev/null \
+	@mkdir -p .venv/axe
+	@cmp -s tests/browser/package.json .venv/axe/package.json && test -e .venv/axe/node_modules/axe-core/axe.min.js \
+		|| { command -v npm >/dev/null && cp tests/browser/package.json .venv/axe/ \
 		&& npm install --prefix .venv/axe --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; } || true
 	@test -x $(CHROMIUM) || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || true

@@ -26,8 +26,9 @@ _FOCUSED = """() => {
 _SEEN = """() => {
     const one = document.activeElement, box = one.getBoundingClientRect();
     const looks = getComputedStyle(one), wrap = getComputedStyle(one.closest("[data-baseweb], [data-testid=stChatInput]") || one);
-    return box.width > 0 && box.height > 0 && [looks, wrap].some(style =>
-        (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== "none" || parseFloat(style.borderTopWidth) > 0);
+    const marks = style => (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0)
+        || style.boxShadow !== "none" || parseFloat(style.borderTopWidth) > 0;
+    return box.width > 0 && box.height > 0 && [looks, wrap].some(marks);
 }"""
 """Whether something that can be seen has the focus, with an outline, a shadow or a border."""
 
