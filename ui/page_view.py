@@ -8,7 +8,7 @@ import streamlit as st
 
 from rag.pages import Box, count_pages, find_page, locate_quote, render_page
 from rag.types import LocationKind
-from ui import render, typeset
+from ui import typeset
 from ui.opened import Opened, place, show_turning
 
 PIXELS_A_POINT = 2.0
@@ -65,9 +65,9 @@ def find_boxes(opened: Opened, pdf: bytes, page: int) -> list[Box]:
 
 def explain_absence(opened: Opened) -> str:
     """Why nothing is marked: the words stand in a speaker's notes, or the file draws them in another way than it says them."""
-    notes = typeset.notes_of(opened.passage.chunk.text)
-    found = render.find_quote(opened.passage.chunk.text, opened.words)
-    if notes and found and found[0] >= notes[0]:
+    part = opened.parts[opened.cited_part]
+    notes, span = typeset.notes_of(opened.text_of(part)), opened.span_in(part)
+    if part.location.kind is LocationKind.SLIDE and notes and span and span[0] >= notes[0]:
         return "The cited words stand in the speaker notes, which are not on the picture. They are below, as text."
     return "The cited words could not be found on this picture. They are below, as text."
 

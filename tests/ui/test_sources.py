@@ -239,7 +239,7 @@ def test_the_cells_before_and_after_are_of_their_kind(store):
     assert turns(page) == [("Previous cell", False), ("Next cell", True)]
     turn(turn(page, "forth"), "forth")
     assert r"Cell 3 \(raw\) · 3 of 3" in markdown(page)
-    assert [code.value for code in page.get("code")][0] == "raw words of the walrus"
+    assert next(code.value for code in page.get("code")) == "raw words of the walrus"
 
 
 def test_a_transcript_opens_at_its_time_with_the_cues_around(store, course_folder):
@@ -423,4 +423,3 @@ def test_drawn_pages_are_kept_once_bounded_and_forgotten_with_their_document(sto
     store.remove_documents("demo", ["training.pptx"])
     cache.prune()
     assert cache.size == 0
-
