@@ -142,10 +142,15 @@ def _elsewhere(document: StoredDocument, documents: Mapping[str, StoredDocument]
     """Topics of other documents of the same lecture or week, then of the next lecture."""
     others = [one for one in documents.values() if one.source != document.source and one.material not in RULES]
     beside = [one for one in others if _shares(one.lecture, document.lecture) or _shares(one.week, document.week)]
-    ahead = [one for one in others if document.lecture is not None and one.lecture is not None and one.lecture > document.lecture]
-    ahead.sort(key=lambda one: (one.lecture or 0, one.source))
+    ahead = [one for one in others if one.material not in PARTS and 0 <= _number(document) < _number(one)]
+    ahead.sort(key=lambda one: (_number(one), one.source))
     for other in list(dict.fromkeys(one.source for one in [*beside, *ahead]))[:OTHER_DOCUMENTS]:
         yield from islice(_topics(documents[other], scope, store), 2)
+
+
+def _number(document: StoredDocument) -> int:
+    """Of its lecture, else of its week; -1 where it has none."""
+    return next((number for number in (document.lecture, document.week) if number is not None), -1)
 
 
 def _shares(one: int | None, other: int | None) -> bool:
@@ -177,7 +182,7 @@ def _eagerness(topic: Topic) -> tuple[bool, bool, int]:
 
 def _spread(documents: Sequence[StoredDocument]) -> list[StoredDocument]:
     """At most `DOCUMENTS_READ` of the documents, from all over the course, in the order of lectures and weeks where these are known."""
-    ordered = sorted(documents, key=lambda one: (one.lecture or one.week or 10_000, one.source))
+    ordered = sorted(documents, key=lambda one: (_number(one) < 0, _number(one), one.source))
     count = min(DOCUMENTS_READ, len(ordered))
     chosen = [ordered[(2 * number + 1) * len(ordered) // (2 * count)] for number in range(count)]
     return chosen[count // 2 :] + chosen[: count // 2]
