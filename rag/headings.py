@@ -309,7 +309,7 @@ def _of_clause(bare: str, every: list[str]) -> str | None:
 
 
 def _of_two(first: str, second: str, text: str) -> str | None:
-    """A heading of two parts, about the one that names a thing: `Searching by words: BM25` is about BM25, `nDCG: graded gain` about nDCG."""
+    """A heading of two parts, about the one that names a thing: `Searching by words: BM25` is about BM25, `nDCG: a gain` about nDCG."""
     parts = [part for part in (first.strip(), second.strip()) if words(part)]
     if len(parts) < 2 or (is_generic(first) and " and " in second):
         return None

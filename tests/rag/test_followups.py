@@ -195,7 +195,8 @@ QUESTIONS = {
     "Feed-forward network": "What is the feed-forward network?",
 }
 LEFT_OUT = [
-    "Introduction", "10. Summary", "References", "Review questions", "Summary and review questions", "Exercise 3", "Task 2: Encoding (5 points)",
+    "Introduction", "10. Summary", "References", "Review questions", "Summary and review questions", "Exercise 3",
+    "Task 2: Encoding (5 points)",
     "Page 4", "Slide 12", "Figure 3: Recall", "train.py", "lab2_solution.ipynb", "x = rng.normal()", "Worked example", "Who are we?",
     "What goes wrong", "The pipeline", "3.2 How large it is", "Batching moves you along the roofline", "17", "§", "", "Next steps",
     "This is a heading that has far too many words to be one of a section", "Describe the phases of mitosis", "01-intro",
