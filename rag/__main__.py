@@ -26,11 +26,9 @@ if TYPE_CHECKING:
     from rag.config import Config
     from rag.engine import Engine
     from rag.evaluate import Evaluation
-    from rag.golden import Golden, QuestionSet
-    from rag.interpret import Interpreted
+    from rag.golden import Golden
     from rag.misses import Miss
-    from rag.retrieve import Searcher
-    from rag.runs import Comparison, Run
+    from rag.runs import Comparison
     from rag.types import Answer, Hit
 
 FILTERS = tuple(field.name for field in fields(Scope) if field.name != "course")
@@ -268,18 +266,18 @@ def _answer_lines(answered: Answer) -> Iterator[str]:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from rag.answer import answer
     from rag.engine import Engine
-    from rag.evaluate import evaluate
-    from rag.golden import Half, read_question_set, select
-    from rag.judge import HITS
-    from rag.misses import find_misses
+    from rag.experiment import Experiment
+    from rag.golden import Half, read_question_set
     from rag.retrieve import Searcher
     from rag.runs import compare, load_run, require_free, run_path, save_run
 
     config = _config(options)
-    question_set = read_question_set(options.questions)
-    questions = select(question_set.questions, Half(options.half) if options.half else None, options.limit)
+    half = Half(options.half) if options.half else None
+    experiment = Experiment(
+        options.course, read_question_set(options.questions), options.answers, dict(options.filter), half, options.limit
+    )
+    count = len(experiment.questions)
     before = load_run(run_path(options.compare, config.store)) if options.compare else None
     target = run_path(options.save, config.store) if options.save else None
     if target:
@@ -287,25 +285,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     # A cached answer would be a cached measurement.
     engine = Engine.from_config(config.replace(cached_answers=0), _notify) if options.answers else None
     searcher = engine.searcher if engine else Searcher.from_config(config, _notify)
-
-    def asked(golden: Golden) -> tuple[Interpreted, Scope]:
-        scope = _scope(options, golden)
-        return searcher.interpret(golden.question, scope, golden.history), scope
-
-    with _progress_bar(len(questions)) as progress:
-        evaluation = evaluate(
-            questions,
-            search=lambda golden: searcher.search(*asked(golden), HITS),
-            answer=(lambda golden: answer(golden.question, _scope(options, golden), engine, golden.history)) if engine else None,
-            progress=progress,
-            more=_further_figures(options, engine) if engine else (),
-        )
-    run = _as_run(options, config, question_set, evaluation, searcher) if before or target else None
+    with _progress_bar(count) as progress:
+        evaluation = experiment.run(searcher, engine, progress, _further_figures(options, engine) if engine else ())
+    run = experiment.as_run(options.save or "this run", evaluation, config, searcher) if before or target else None
     if run and target:
         save_run(run, target)
         _notify(f"saved to {target}")
     comparison = compare(before, run) if run and before else None
-    misses = find_misses(evaluation, options.errors, searcher, asked) if options.errors else None
+    misses = experiment.worst(evaluation, options.errors, searcher) if options.errors else None
     _print_evaluation(options, evaluation, comparison, misses)
     return 0
 
@@ -330,14 +317,6 @@ def _further_figures(options: argparse.Namespace, engine: Engine) -> list[Callab
 
         figures.append(nats)
     return figures
-
-
-def _as_run(options: argparse.Namespace, config: Config, questions: QuestionSet, evaluation: Evaluation, searcher: Searcher) -> Run:
-    from rag.runs import make_run, make_setting
-
-    asked_for = {"filters": dict(options.filter), "half": options.half, "limit": options.limit, "answers": options.answers}
-    setting = make_setting(config, options.course, questions, searcher.embedder.stamp, searcher.store.revision(), **asked_for)
-    return make_run(options.save or "this run", evaluation, setting)
 
 
 def _print_evaluation(

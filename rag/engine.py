@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from langchain_core.language_models import BaseChatModel
@@ -19,12 +19,13 @@ from rag.generate import forget_prompts, is_loaded, load, load_chat_model
 from rag.ground import forget_texts
 from rag.prepared import Prepared
 from rag.retrieve import Searcher
+from rag.store import Store
 from rag.types import Scope, Turn
 
 _LOG = logging.getLogger("lectern")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Engine:
     """What answering needs, loaded once and shared by all askers."""
 
@@ -64,6 +65,17 @@ class Engine:
             history: as it will be when one of them is asked.
         """
         self.prepared.prepare(questions, scope, self.searcher, self.config.sources, history, asker)
+
+    def over(self, store: Store) -> Engine:
+        """An engine over another store, with the models, the queue and the settings of this one; the answers it keeps are its own."""
+        engine = Engine.of(self.searcher.over(store), self.chat_model, self.config.replace(store=store.directory))
+        return replace(engine, admission=self.admission)
+
+    def close(self) -> None:
+        """Lets go of every text that is kept between questions, and of the threads that search. The models stay loaded."""
+        self.cache.clear()
+        _forget_texts(self.chat_model, self.prepared)
+        self.searcher.close()
 
     def load_in_background(self) -> None:
         """Begins to load the generator's weights, so that the first question does not wait for all of it."""

@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
+from ingest.pipeline import ingest_course
+from rag.config import Config
 from rag.database import CATALOGUE
 from rag.errors import DiskFull, StoreBusy, StoreError, StoreMismatch, StoreMissing, UnknownCourse
 from rag.lexical import any_word
@@ -384,3 +386,14 @@ def test_a_catalogue_of_the_first_version_gets_the_indexes_of_today(tmp_path: Pa
     assert bm25 > 0
     assert store.passages([chunk_id])[chunk_id].chunk.tokens == 6, "a quarter of its 23 characters"
     assert store.words_beginning("optics", "l") == {"lenses": 1, "light": 1}
+
+
+def test_each_document_says_how_many_passages_it_has_and_where_they_begin(course_folder, store, embedder):
+    ingest_course(course_folder, store, embedder, Config())
+    rows = store.db.execute("SELECT d.source, c.id FROM chunks c JOIN documents d ON d.id = c.document_id ORDER BY c.id").fetchall()
+    by_source = {}
+    for source, chunk_id in rows:
+        by_source.setdefault(source, []).append(chunk_id)
+    assert store.passages_of_documents("optics") == {source: (len(ids), ids[0]) for source, ids in by_source.items()}
+    assert {len(ids) for ids in by_source.values()} == {2}
+    assert store.passages_of_documents("nosuch") == {}
