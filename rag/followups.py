@@ -49,6 +49,8 @@ class Topic:
     last: int
     text: str
     is_rule: bool
+    is_guess: bool
+    """Whether the heading was only taken for one."""
 
     @property
     def is_defined(self) -> bool:
@@ -63,6 +65,7 @@ class _Section:
     first: int
     last: int
     text: str
+    is_guess: bool = False
 
 
 def suggest_followups(answer: Answer, history: Sequence[Turn], scope: Scope, store: Store, count: int = 3) -> list[str]:
@@ -142,10 +145,15 @@ def _elsewhere(document: StoredDocument, documents: Mapping[str, StoredDocument]
     """Topics of other documents of the same lecture or week, then of the next lecture."""
     others = [one for one in documents.values() if one.source != document.source and one.material not in RULES]
     beside = [one for one in others if _shares(one.lecture, document.lecture) or _shares(one.week, document.week)]
-    ahead = [one for one in others if document.lecture is not None and one.lecture is not None and one.lecture > document.lecture]
-    ahead.sort(key=lambda one: (one.lecture or 0, one.source))
+    ahead = [one for one in others if one.material not in PARTS and 0 <= _number(document) < _number(one)]
+    ahead.sort(key=lambda one: (_number(one), one.source))
     for other in list(dict.fromkeys(one.source for one in [*beside, *ahead]))[:OTHER_DOCUMENTS]:
         yield from islice(_topics(documents[other], scope, store), 2)
+
+
+def _number(document: StoredDocument) -> int:
+    """Of its lecture, else of its week; -1 where it has none."""
+    return next((number for number in (document.lecture, document.week) if number is not None), -1)
 
 
 def _shares(one: int | None, other: int | None) -> bool:
@@ -166,18 +174,19 @@ def _place(source: Source, sections: Sequence[_Section]) -> int:
 
 def _openings(documents: Iterable[StoredDocument], scope: Scope, store: Store) -> Iterator[Topic]:
     """The best topic of each document, then the next best ones."""
-    ranked = [sorted(_topics(one, scope, store), key=_eagerness) for one in documents]
+    ranked = [topics for one in documents if (topics := sorted(_topics(one, scope, store), key=_eagerness))]
+    ranked.sort(key=lambda topics: topics[0].is_guess)
     yield from _in_turns(ranked)
 
 
-def _eagerness(topic: Topic) -> tuple[bool, bool, int]:
-    """Rules of an assignment or course first, then what is defined; of each kind the longest sections."""
-    return not topic.is_rule, not topic.is_defined, -min(len(topic.text.split()), 300)
+def _eagerness(topic: Topic) -> tuple[bool, bool, bool, int]:
+    """Rules of an assignment or course first, then real headings, then what is defined; of each kind the longest sections."""
+    return not topic.is_rule, topic.is_guess, not topic.is_defined, -min(len(topic.text.split()), 300)
 
 
 def _spread(documents: Sequence[StoredDocument]) -> list[StoredDocument]:
     """At most `DOCUMENTS_READ` of the documents, from all over the course, in the order of lectures and weeks where these are known."""
-    ordered = sorted(documents, key=lambda one: (one.lecture or one.week or 10_000, one.source))
+    ordered = sorted(documents, key=lambda one: (_number(one) < 0, _number(one), one.source))
     count = min(DOCUMENTS_READ, len(ordered))
     chosen = [ordered[(2 * number + 1) * len(ordered) // (2 * count)] for number in range(count)]
     return chosen[count // 2 :] + chosen[: count // 2]
@@ -200,7 +209,7 @@ def _topic(section: _Section, document: StoredDocument) -> Topic | None:
     is_rule = bool(rule_question(bare_heading(section.heading), part))
     if question is None or not (part or is_rule == (document.material in RULES) or section.heading.endswith("?")):
         return None
-    return Topic(question, section.heading, section.first, section.last, section.text, is_rule)
+    return Topic(question, section.heading, section.first, section.last, section.text, is_rule, section.is_guess)
 
 
 def _part_name(document: StoredDocument) -> str:
@@ -239,14 +248,14 @@ def _inside(passage: Passage, has_heading: bool) -> Iterator[_Section]:
     starts = list(pattern.finditer(text)) if is_page and not (has_heading and is_generic(passage.chunk.location.heading[-1])) else []
     ends = [*(one.start() for one in starts[1:]), len(text)][: len(starts)]
     for start, end in zip(starts, ends, strict=True):
-        yield _Section(start[0].rstrip(":"), *place, text[start.start() : end])
+        yield _Section(start[0].rstrip(":"), *place, text[start.start() : end], is_guess=not has_heading)
     asked = [] if has_heading else list(_ASKED_LINE.finditer(text))
     for one in asked:
         yield _Section(" ".join(one["question"].split()), *place, text[one.start() :])
     if not (has_heading or starts or asked) and passage.chunk.location.kind in (LocationKind.LINE, LocationKind.TIME):
         for sentence in sentences(text):
             if (defined := _DEFINITION.match(sentence)) and _is_term(defined["term"]):
-                yield _Section(defined["term"], *place, text[text.index(sentence) :])
+                yield _Section(defined["term"], *place, text[text.index(sentence) :], is_guess=True)
 
 
 def _is_term(term: str) -> bool:

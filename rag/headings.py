@@ -36,8 +36,8 @@ _REMARK = re.compile(
     r"\s*[(\[](?:[^()\[\]]*\d[^()\[\]]*(?:points?|pts?|%|min(?:utes)?|marks?)\.?|cont(?:inued|['’.]?d?\.?)|optional)[)\]]", re.IGNORECASE
 )
 _EXERCISE = re.compile(
-    r"^(?:exercise|task|problem|question|example|figure|fig|table|listing|step|appendix|slide|page|quiz|part|chapter|week|day|q)s?\s*"
-    r"(?:[#(.]?\d|[A-Z]\b|[ivx]+\b)",
+    r"^(?:exercise|task|problem|question|example|figure|fig|table|listing|step|appendix|slide|page|quiz|part|chapter|week|day|q)s?"
+    r"(?:\s*[#(.]?\s*\d|\s+(?-i:[A-Z]|[IVX]+)\b)",
     re.IGNORECASE,
 )
 _GENERIC = frozenset(
@@ -272,15 +272,20 @@ def _asked(bare: str, text: str) -> str | None:
         return f"How do I {_own(_uncapped(bare[match.end() :], text))}?"
     if every[0] in _ASKS:
         return _of_clause(bare, every)
-    if _COMMAND.match(bare) or (
-        re.match(r"[a-z]+ (?:the|your|my) ", bare, re.IGNORECASE) and not every[0].endswith("ing") and every[0] not in _UNPREFIXED
-    ):
+    if not _COMMAND.match(bare) and _ORDERS.match(bare):
+        return None
+    if _COMMAND.match(bare) or _is_command(bare, every):
         return f"How do I {bare[0].lower()}{_own(_uncapped(bare, text))[1:]}?"
     if match := _INTRODUCES.match(bare):
         return _of_noun(bare[match.end() :], text)
     if match := _USING.match(bare):
         return f"How do I use {_own(_uncapped(bare[match.end() :], text))}?"
     return _of_noun(bare, text)
+
+
+def _is_command(bare: str, every: list[str]) -> bool:
+    """Whether a heading begins with a verb: no other word stands right before an article, but a gerund or a preposition."""
+    return bool(re.match(r"[a-z]+ (?:the|your|my) ", bare, re.IGNORECASE)) and not every[0].endswith("ing") and every[0] not in _UNPREFIXED
 
 
 def _names_something(every: list[str]) -> bool:
@@ -304,7 +309,7 @@ def _of_clause(bare: str, every: list[str]) -> str | None:
 
 
 def _of_two(first: str, second: str, text: str) -> str | None:
-    """A heading of two parts, about the one that names a thing: `Searching by words: BM25` about BM25, `nDCG: graded relevance` about nDCG."""
+    """A heading of two parts, about the one that names a thing: `Searching by words: BM25` is about BM25, `nDCG: a gain` about nDCG."""
     parts = [part for part in (first.strip(), second.strip()) if words(part)]
     if len(parts) < 2 or (is_generic(first) and " and " in second):
         return None
@@ -395,10 +400,11 @@ def _uncapped(phrase: str, text: str) -> str:
         as_name = len(re.findall(rf"\b[a-z]+,? {re.escape(small.capitalize())}\b", text))
         as_word = len(re.findall(rf"\b{re.escape(small)}\b", text))
         is_owner = small.endswith(("'s", "’s"))
+        is_inner = match.start() > 0  # the first word has a capital anyway
         if as_word == 0:
-            is_name = is_owner or (has_small and match.start() > 0) or as_name > 0 or text.count(small.capitalize()) > 1
+            is_name = is_owner or as_name > 0 or (is_inner and (has_small or text.count(small.capitalize()) > 1))
         else:
-            is_name = (has_small and match.start() > 0 and as_name > 0) or as_name > 2 * as_word
+            is_name = (is_inner and has_small and as_name > 0) or as_name > 2 * as_word
         return small.capitalize() if is_name else small
 
     if len(phrase.split()) > 1 and re.search(rf"\b[a-z]+,? {re.escape(phrase)}\b", text):
