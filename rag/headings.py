@@ -365,6 +365,8 @@ def _may_name(phrase: str, every: list[str]) -> bool:
         return False
     if every[0] == "the" and len(every) == 2 and phrase[1:].islower():
         return False  # `The pipeline`: only its document tells which
+    if len(re.findall('["“”]', phrase)) % 2:
+        return False
     commas = phrase.count(",")
     if commas > 2 or (commas == 1 and not {*every} & {"and", "with"}) or phrase.count("(") != phrase.count(")"):
         return False
@@ -385,6 +387,10 @@ def _uncapped(phrase: str, text: str) -> str:
     shouts = phrase.isupper() and len(phrase) > 5 and " " in phrase
     has_small = any(word.islower() and word not in STOPWORDS for word in re.findall(r"[^\W\d_]+", phrase))
 
+    pairs = re.finditer(r"(?=\b([A-Z][a-z]+) ([A-Z][a-z]+)\b)", phrase)
+    names = [match for match in pairs if text.count(f"{match[1]} {match[2]}") > 1 and f"{match[1]} {match[2]}".lower() not in text]
+    in_pairs = {match.start(group) for match in names for group in (1, 2)}
+
     def recased(match: re.Match[str]) -> str:
         word = match[0]
         if (
@@ -400,6 +406,8 @@ def _uncapped(phrase: str, text: str) -> str:
         as_name = len(re.findall(rf"\b[a-z]+,? {re.escape(small.capitalize())}\b", text))
         as_word = len(re.findall(rf"\b{re.escape(small)}\b", text))
         is_owner = small.endswith(("'s", "’s"))
+        if match.start() in in_pairs:
+            return word
         is_inner = match.start() > 0  # the first word has a capital anyway
         if as_word == 0:
             is_name = is_owner or as_name > 0 or (is_inner and (has_small or text.count(small.capitalize()) > 1))
