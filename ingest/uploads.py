@@ -38,13 +38,16 @@ def safe_name(name: str) -> str:
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
     kept = "".join(_safe_character(character) for character in last)
     path = PurePosixPath(" ".join(kept.split()).strip(" ."))
-    require_format(path.name)
+    try:
+        require_format(path.name)
+    except UnreadableDocument as e:  # the reason without the name, which is not the one that was given
+        raise UnreadableDocument(str(e).removeprefix(path.name).lstrip()) from e
     stem = path.stem.encode()[: LONGEST_NAME_BYTES - len(path.suffix)].decode(errors="ignore").rstrip(" .")
     if not any(character.isalnum() for character in stem):
         raise UnreadableDocument("has no name that a file can have: give it one with letters or digits")
     safe = f"{stem}{path.suffix}"
     if safe in NOT_MATERIAL:
-        raise UnreadableDocument(f"{safe} has a name that is kept for the settings of a course: give it another")
+        raise UnreadableDocument("has a name that is kept for the settings of a course: give it another")
     return safe
 
 

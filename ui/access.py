@@ -121,7 +121,7 @@ def show_login(refusal: Refusal) -> None:
     """The page of whoever is not let in: one sentence, one button, nothing of any course."""
     st.title("Lectern", anchor=False)
     st.write(refusal.value)
-    if st.button("Log in", key="log-in", type="primary"):
+    if st.button("Log in", key="log-in"):
         try:
             st.login()
         except StreamlitAuthError as e:

@@ -41,7 +41,7 @@ def show_cell(opened: Opened, data: bytes) -> None:
     show_turns(opened)
     if part.location.heading:
         st.caption(render.label(" › ".join(part.location.heading), 300))
-    cited = opened.words if opened.span_in(part) else ""
+    cited = opened.words.partition("\n\nOutput:\n")[0] if opened.span_in(part) else ""
     with st.container(border=True, key="source-text"):
         _show_source(cell, cited)
         for number, output in enumerate(cell.outputs, start=1):
@@ -58,10 +58,10 @@ def _show_source(cell: Cell, cited: str) -> None:
 
 
 def _name_lines(cell: Cell, cited: str) -> None:
-    """Which lines of a cell are cited; the words themselves where they stand in its output."""
+    """Which lines of a cell are cited; when none of them is, its outputs are."""
     found = render.find_quote(cell.text, cited)
     if found is None:
-        st.markdown(f"Cited: {render.marked(cited, cited)}")
+        st.markdown("Cited: what the cell put out")
         return
     start, end = (1 + cell.text.count("\n", 0, place) for place in (found[0], found[1] - 1))
     st.markdown(f"Cited: line {start}" if start == end else f"Cited: lines {start} to {end}")

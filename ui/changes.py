@@ -101,7 +101,7 @@ def _show_upload(shown: Frame, present: set[str], busy: bool) -> None:
     below = "" if shown.place.own else UPLOADS
     key = f"upload-{st.session_state.get(_UPLOADS, 0)}"
     chosen = st.file_uploader("Files to add", accept_multiple_files=True, key=key, max_upload_size=limit, disabled=busy)
-    st.caption(f"{READ}. Up to {limit} MB each{_own_limits(shown)}.")
+    st.markdown(f":small[{READ}. Up to {limit} MB each{_own_limits(shown)}.]")
     files, refused = check_uploads({file.file_id: (file.name, file.size) for file in chosen}, limit)
     for name, reason in refused:
         st.warning(indexing.reason_words(name, reason), icon=":material/block:")

@@ -83,7 +83,6 @@ def _show_current(store: Store, conversation: Conversation) -> None:
         st.button(
             "Delete it",
             key="delete",
-            type="primary",
             icon=":material/delete:",
             on_click=_delete,
             args=(store, conversation),

@@ -92,7 +92,7 @@ def _show_editor(message: Message) -> None:
     with st.form(f"edit-{message.id}", border=False):
         changed = st.text_area("Your question", message.content, key=f"edited-{message.id}")
         with st.container(horizontal=True):
-            if st.form_submit_button("Ask this instead", type="primary") and changed.strip():
+            if st.form_submit_button("Ask this instead") and changed.strip():
                 st.session_state.pop(_EDITED)
                 state.ask(changed, message.id)
                 st.rerun()

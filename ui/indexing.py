@@ -213,7 +213,7 @@ def _follow(job: Job) -> None:
     if not job.running:
         st.rerun()
     st.progress(share_done(job), render.label(progress_words(job)))
-    st.caption("This goes on when you leave the page.")
+    st.markdown(":small[This goes on when you leave the page.]")
 
 
 def _put_away(job_id: str) -> None:

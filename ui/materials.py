@@ -25,6 +25,8 @@ OPEN_FOLDERS = 40
 """A course with at most so many documents is shown with its folders open."""
 SLIDES = frozenset({"pptx", "odp", "otp"})
 EVERY = ""
+STYLE = "<style>[class*='st-key-list-'] button, [class*='st-key-list-'] button p {text-align: left}</style>"
+"""A title that needs two lines begins where the facts below it do. Constant: nothing of a document is in it."""
 NO_PASSAGES: tuple[int, int | None] = (0, None)
 
 
@@ -76,7 +78,7 @@ def show_page(shown: Frame) -> None:
     may_change = shown.place.may_change(shown.visitor)
     entries = list_entries(store, course, everything=may_change)
     set_aside = store.set_aside(course) if may_change else {}
-    st.caption(render.label(summary(entries, len(set_aside))))
+    st.markdown(small(summary(entries, len(set_aside))))
     if shown.place.own:
         st.info(own_files.WHAT_FOR, icon=":material/lock:")
     if may_change:
@@ -123,9 +125,10 @@ def _show_list(shown: Frame, entries: Sequence[Entry], may_change: bool) -> None
     if not entries:
         st.info("There are no files yet." if may_change else "Nothing of this course is visible yet.", icon=":material/folder_open:")
         return
+    st.html(STYLE)
     found, filtered = _filter(entries)
     if filtered:
-        st.caption(f"{len(found):,} of {indexing.counted(len(entries), 'document')}")
+        st.markdown(small(f"{len(found):,} of {indexing.counted(len(entries), 'document')}"))
     folders: dict[str, list[Entry]] = {}
     for entry in found:
         folders.setdefault(entry.folder, []).append(entry)
@@ -144,7 +147,7 @@ def _show_list(shown: Frame, entries: Sequence[Entry], may_change: bool) -> None
 def _filter(entries: Sequence[Entry]) -> tuple[list[Entry], bool]:
     """Those that the visitor has asked for, and whether he has asked for any."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
-        words = st.text_input("Name or title", key="filter-words", placeholder="Filter", live=True, type="search", width=240)
+        words = st.text_input("Name or title", key="filter-words", placeholder="Filter", live=True, type="search", width=220)
         material = _choose("Type", sorted({entry.material for entry in entries}))
         weeks = sorted({entry.document.week for entry in entries if entry.document.week is not None})
         week = _choose("Week", [str(number) for number in weeks])
@@ -166,7 +169,7 @@ def _choose(label: str, values: Sequence[str]) -> str:
     if len(values) < 2:
         return EVERY
     return st.selectbox(
-        label, [EVERY, *values], key=f"filter-{label}", format_func=lambda value: value or "all", filter_mode=None, width=160
+        label, [EVERY, *values], key=f"filter-{label}", format_func=lambda value: value or "all", filter_mode=None, width=136
     )
 
 
@@ -187,15 +190,16 @@ def _show_more(key: str, limit: int) -> None:
 def _show_entry(shown: Frame, entry: Entry, may_change: bool) -> None:
     """A document: its title, which opens a menu, and below it what is known of it."""
     document = entry.document
+    title = f"**{render.label(document.title, 120)}**"
     acts = [act for act in Act if _can(act, entry, may_change)]
     with st.container(gap=None):
         if acts:
-            chosen = st.menu_button(render.label(document.title, 120), acts, key=f"document-{document.id}", type="tertiary", wrap=True)
+            chosen = st.menu_button(title, acts, key=f"document-{document.id}", type="tertiary", wrap=True)
             if chosen is not None:
                 _act(chosen, shown, entry)
         else:
-            st.markdown(render.label(document.title, 120))
-        st.caption(render.label(" · ".join(facts(entry)), 300))
+            st.markdown(title)
+        st.markdown(small(" · ".join(facts(entry))))
         for line in notice_lines(entry, may_change):
             st.markdown(line)
 
@@ -237,15 +241,19 @@ def notice_lines(entry: Entry, may_change: bool) -> list[str]:
     """What else must be known of a document, as Markdown, each line with its kind in words."""
     lines = []
     if entry.waiting:
-        lines.append(
-            f":material/schedule: Not visible to students before {render.label(moment_in_words(entry.document.visible_from or ''))}"
-        )
+        moment = moment_in_words(entry.document.visible_from or "")
+        lines.append(f":material/schedule: {small(f'Not visible to students before {moment}')}")
     for notice in entry.document.notices if may_change else ():
-        kind = ":material/visibility_off:" if "hidden text" in notice else ":material/info:"
-        lines.append(f"{kind} {render.label(notice[:1].upper() + notice[1:], 400)}")
+        icon = ":material/visibility_off:" if "hidden text" in notice else ":material/info:"
+        lines.append(f"{icon} {small(notice[:1].upper() + notice[1:])}")
     if not may_change and entry.status is Status.HIDDEN_TEXT:
-        lines.append(":material/visibility_off: Holds text that cannot be seen on its pages; it is left out of answers.")
+        lines.append(f":material/visibility_off: {small('Holds text that cannot be seen on its pages; it is left out of answers.')}")
     return lines
+
+
+def small(text: str) -> str:
+    """A text as small Markdown in full colour: a caption's gray is too light to be read by all."""
+    return f":small[{render.label(text, 400)}]"
 
 
 def moment_in_words(moment: str) -> str:
@@ -261,7 +269,7 @@ def _show_set_aside(shown: Frame, reasons: Mapping[str, str]) -> None:
     if not reasons:
         return
     with st.expander(f"Set aside: {indexing.counted(len(reasons), 'file')}", key="set-aside", icon=":material/block:"):
-        st.caption("These files could not be read. Nothing of them is searched or quoted.")
+        st.markdown(small("These files could not be read. Nothing of them is searched or quoted."))
         for source, reason in reasons.items():
             with st.container(gap=None):
                 st.markdown(indexing.reason_words(source, reason))

@@ -108,12 +108,12 @@ def place(cited: int, first: int, last: int) -> int:
 
 
 def show_turning(opened: Opened, kind: str, here: int, first: int, last: int, words: str) -> None:
-    """`Previous page`, the words that say where we are, `Next page`."""
+    """`Previous page`, `Next page`, and the words that say where we are."""
     key = f"page-{opened.passage.chunk_id}"
-    back, middle, forth = st.columns([1, 2, 1], vertical_alignment="center")
-    back.button(f"Previous {kind}", key=f"{key}-back", disabled=here <= first, on_click=_turn_to, args=(here - 1,), width="stretch")
-    middle.markdown(words, text_alignment="center")
-    forth.button(f"Next {kind}", key=f"{key}-forth", disabled=here >= last, on_click=_turn_to, args=(here + 1,), width="stretch")
+    with st.container(horizontal=True, vertical_alignment="center", key="turning"):
+        st.button(f"Previous {kind}", key=f"{key}-back", disabled=here <= first, on_click=_turn_to, args=(here - 1,))
+        st.button(f"Next {kind}", key=f"{key}-forth", disabled=here >= last, on_click=_turn_to, args=(here + 1,))
+        st.markdown(words, width="content")
 
 
 def _turn_to(index: int) -> None:

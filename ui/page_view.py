@@ -8,7 +8,7 @@ import streamlit as st
 
 from rag.pages import Box, count_pages, find_page, locate_quote, render_page
 from rag.types import LocationKind
-from ui import render, typeset
+from ui import typeset
 from ui.opened import Opened, place, show_turning
 
 PIXELS_A_POINT = 2.0
@@ -39,8 +39,8 @@ def show_page(opened: Opened, pdf: bytes, show_text: Callable[[], None]) -> None
     alt = f"{kind.capitalize()} {here} of {source}" + (", the cited words marked" if boxes else "")
     st.image(picture, width="stretch", alt=alt)
     if here == cited and not boxes:
-        _show_words(opened)
-    _offer_text(opened, here, here == cited)
+        st.caption(explain_absence(opened))
+    _offer_text(opened, here, here == cited, expanded=here == cited and not boxes)
 
 
 def cited_page(opened: Opened, pdf: bytes, pages: int) -> int | None:
@@ -63,18 +63,16 @@ def find_boxes(opened: Opened, pdf: bytes, page: int) -> list[Box]:
     return [box for line in lines for box in locate_quote(pdf, page, line, source)]
 
 
-def _show_words(opened: Opened) -> None:
-    """What the picture does not show: words of a speaker's notes, or such as the file draws in another way than it says them."""
-    notes = typeset.notes_of(opened.passage.chunk.text)
-    found = render.find_quote(opened.passage.chunk.text, opened.words)
-    if notes and found and found[0] >= notes[0]:
-        st.caption("The cited words stand in the speaker notes:")
-    else:
-        st.caption("The cited words could not be found on the picture of this page; they are:")
-    st.markdown(render.marked(opened.words, opened.words))
+def explain_absence(opened: Opened) -> str:
+    """Why nothing is marked: the words stand in a speaker's notes, or the file draws them in another way than it says them."""
+    part = opened.parts[opened.cited_part]
+    notes, span = typeset.notes_of(opened.text_of(part)), opened.span_in(part)
+    if part.location.kind is LocationKind.SLIDE and notes and span and span[0] >= notes[0]:
+        return "The cited words stand in the speaker notes, which are not on the picture. They are below, as text."
+    return "The cited words could not be found on this picture. They are below, as text."
 
 
-def _offer_text(opened: Opened, here: int, is_cited: bool) -> None:
+def _offer_text(opened: Opened, here: int, is_cited: bool, expanded: bool) -> None:
     """The same page as text: for screen readers, and for words to copy."""
     numbered = opened.passage.chunk.location.kind in KIND_NAMES
     parts = [part for part in opened.parts if numbered and part.location.number == here]
@@ -82,6 +80,6 @@ def _offer_text(opened: Opened, here: int, is_cited: bool) -> None:
         parts = opened.parts[opened.cited_part : opened.cited_part + 1]
     if not parts:
         return
-    with st.expander("As text"):
+    with st.expander("As text", expanded=expanded):
         for part in parts:
             st.markdown(opened.set(part))

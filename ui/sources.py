@@ -60,7 +60,7 @@ def show_opened_source(store: Store, course: str, cited: Sequence[Source]) -> No
         return
     chunk_id, _, number = named.partition(".")
     passage = find_passage(store, course, chunk_id)
-    title = render.label(f"{passage.source} · {passage.chunk.location.label}" if passage else "Source", 90)
+    title = render.label(title_of(passage) if passage else "Source", 90)
 
     @st.dialog(title, width=DRAWER_PIXELS, position="right", on_dismiss=state.close_source)
     def drawer() -> None:
@@ -72,6 +72,13 @@ def show_opened_source(store: Store, course: str, cited: Sequence[Source]) -> No
             store.close()
 
     drawer()
+
+
+def title_of(passage: Passage) -> str:
+    """The file and the place: of a path of headings the last, as the whole path stands above the text."""
+    location = passage.chunk.location
+    place = location.heading[-1] if location.kind is LocationKind.HEADING and location.heading else location.label
+    return f"{passage.source} · {place}"
 
 
 def find_passage(store: Store, course: str, chunk_id: str) -> Passage | None:
@@ -100,6 +107,8 @@ def _show_drawer(store: Store, course: str, chunk_id: str, number: str, cited: S
     shown = replace(source.passage, source=passage.source, title=passage.title) if source else passage
     opened = Opened(store, store.document(course, passage.source), shown, source.quote if source else "")
     _show_facts(opened.document)
+    if opened.quote:
+        st.caption(f"Cited: {render.label(f'“{opened.quote}”', QUOTE_CHARACTERS)}")
     show_passage(opened)
     _show_actions(course, passage, number)
 

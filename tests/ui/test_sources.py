@@ -239,7 +239,7 @@ def test_the_cells_before_and_after_are_of_their_kind(store):
     assert turns(page) == [("Previous cell", False), ("Next cell", True)]
     turn(turn(page, "forth"), "forth")
     assert r"Cell 3 \(raw\) · 3 of 3" in markdown(page)
-    assert [code.value for code in page.get("code")][0] == "raw words of the walrus"
+    assert next(code.value for code in page.get("code")) == "raw words of the walrus"
 
 
 def test_a_transcript_opens_at_its_time_with_the_cues_around(store, course_folder):
@@ -373,16 +373,18 @@ def test_slides_are_drawn_where_there_is_an_office(store, monkeypatch, course_fo
 
     use_cache(monkeypatch, PageCache(Path("/usr/bin/soffice"), convert))
     page = open_source(store, "training.pptx", "Gradient with respect to the logits: p − onehot(x)")
-    assert "not found on the drawn pages" in captions(page)[1]
+    assert "not found on the drawn pages" in captions(page)[2]
     assert "Slide 4 · 4 of 20" in markdown(page)
     with store.transaction() as db:
         db.execute("UPDATE documents SET pages = 7 WHERE source = 'training.pptx'")
     page = open_source(store, "training.pptx", "Gradient with respect to the logits: p − onehot(x)")
     assert alts(page.get("image")[0]) == ["Slide 4 of training.pptx"]
     assert "Slide 4 of 7" in markdown(page)
-    assert "The cited words could not be found on the picture of this page; they are:" in captions(page)
+    assert "The cited words could not be found on this picture. They are below, as text." in captions(page)
+    assert page.expander[0].proto.expanded
     page = open_source(store, "training.pptx", "The gradient is simple: the predicted distribution minus one at the true token.")
-    assert "The cited words stand in the speaker notes:" in captions(page)
+    assert any("stand in the speaker notes" in caption for caption in captions(page))
+    assert ":yellow-background[The gradient is simple" in page.expander[0].markdown[0].value
     assert drawn == ["training.pptx"]
 
 
