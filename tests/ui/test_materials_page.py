@@ -393,7 +393,7 @@ def test_own_files_are_added_asked_about_and_seen_by_nobody_else(store, folder, 
     page = page.chat_input[0].set_value("What does the quagga cost at the market?").run()
     assert_calm(page)
     assert "77 ducats" in page.chat_message[1].markdown[0].value
-    assert page.button(key="source-1-1").label.startswith(r":primary[\[1\] quagga\.md")
+    assert page.button(key="source-2-1").label.startswith(r":primary[\[1\] quagga\.md")
     with Store.open(store.directory).transaction() as db:
         assert db.execute("SELECT count(*) FROM conversations").fetchone()[0] == 0
     conversation = parameter(page, "conversation")
