@@ -139,16 +139,16 @@ def _choose_questions(shown: Frame) -> QuestionSet | None:
 
 
 def _start(shown: Frame, slot: Slot, experiment: Experiment) -> None:
-    place = shown.place
+    with st.spinner("Loading the models…"):  # here and not in the job: what a session holds is there for its own thread alone
+        engine = shown.place.open_engine()
     title = f"Evaluation of {experiment.course}, {'with answers' if experiment.answers else 'search only'}"
-    slot.start(title, lambda job: evaluate_in_job(job, experiment, place.open_engine))
+    slot.start(title, lambda job: evaluate_in_job(job, experiment, engine))
 
 
-def evaluate_in_job(job: Job, experiment: Experiment, open_engine: Any) -> Finished:
+def evaluate_in_job(job: Job, experiment: Experiment, engine: Engine) -> Finished:
     """The whole evaluation, as the job does it."""
     total = len(experiment.questions)
-    job.report(0, total, "loading the models")
-    engine: Engine = open_engine()
+    job.report(0, total)
     # A cached answer would be a cached measurement.
     afresh = replace(engine, config=engine.config.replace(cached_answers=0), cache=AnswerCache())
     searcher = engine.searcher

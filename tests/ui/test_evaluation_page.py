@@ -169,7 +169,7 @@ def test_a_running_evaluation_is_shown_cancelled_and_is_alone(store, use_chat_mo
     use_chat_model()
     go_on, started = threading.Event(), threading.Event()
 
-    def slowly(job: Job, experiment: object, open_engine: object) -> None:
+    def slowly(job: Job, experiment: object, engine: object) -> None:
         job.report(1, 3)
         started.set()
         go_on.wait(WAIT_S)
