@@ -54,7 +54,7 @@ def show_page(shown: Frame) -> None:
     since = (datetime.now(UTC) - span).isoformat(timespec="seconds") if span else None
     tab = next(one for one in (content, speed, questions) if one.open or one is questions)
     with tab, st.spinner("Reading the catalogue…"):
-        exchanges = insights.read_exchanges(store, shown.course, since)
+        exchanges = insights.read_exchanges(store, shown.course, since, cited=tab is content)
     with tab:
         if not exchanges:
             _show_nothing(span)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def test_exchanges_are_read_with_what_is_known_of_them(engine: Engine, passages:
     assert (first.confidence, first.latency, first.completion_tokens, first.cached) == (0.8, GENERATED, 40, False)
     assert (first.rating, first.note) == (-1, "Wrong sum")
     assert first.cited == (Cited("syllabus.md", late.title, late.chunk_id, late.chunk.location),)
+    assert insights.read_exchanges(store, "optics", cited=False)[0] == replace(first, cited=())
     assert (second.outcome, second.cited, second.rating, second.note) == (Outcome.REFUSED, (), 0, "")
 
 
