@@ -1,8 +1,8 @@
 """What is asked about a course and how it is answered, from the catalogue alone. About questions, never about who asked them.
 
-Exchanges are read in one pass, only the keys that are needed, which SQLite takes out of the answers' JSON: 20,000 answers of 9 KB take 0.6 s
-of a core, 1.7 s with what they cite. The rest are pure functions of them. Whoever sees this is staff: answers from materials that are hidden at present are in it. An
-answer from materials that were deleted is gone from the catalogue already; its question is still counted.
+Exchanges are read in one pass, only the keys that are needed, which SQLite takes out of the answers' JSON: 20,000 answers of 9 KB take
+0.6 s of a core, 1.7 s with what they cite. The rest are pure functions of them. Whoever sees this is staff: answers from materials that are
+hidden at present are in it. An answer from materials that were deleted is gone from the catalogue already; its question still counts.
 """
 
 from __future__ import annotations
