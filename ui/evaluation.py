@@ -153,7 +153,12 @@ def evaluate_in_job(job: Job, experiment: Experiment, engine: Engine) -> Finishe
     afresh = replace(engine, config=engine.config.replace(cached_answers=0), cache=AnswerCache())
     searcher = engine.searcher
     try:
-        evaluation = experiment.run(searcher, afresh if experiment.answers else None, lambda done: job.report(done, total))
+        evaluation = experiment.run(
+            searcher,
+            afresh if experiment.answers else None,
+            progress=lambda done: job.report(done, total),
+            look=lambda: job.report(job.progress.done, total),
+        )
         job.report(total, total, "looking at the worst")
         run = experiment.as_run("this run", evaluation, engine.config, searcher)
         worst = [_worst(miss) for miss in experiment.worst(evaluation, WORST, searcher)]
