@@ -340,7 +340,7 @@ def _show_comparison(saved: dict[str, _Saved]) -> None:
 
 def _show_differences(comparison: Comparison) -> None:
     left_out = comparison.only_before + comparison.only_after
-    rest = f" {left_out:,} that only one of them holds are left out." if left_out else ""
+    rest = f" {left_out:,} that only one of them holds {'is' if left_out == 1 else 'are'} left out." if left_out else ""
     st.caption(f"Over the {comparison.questions:,} questions that both hold.{rest}")
     ordered = [name for name in measures.in_order(list(comparison.measures)) if name in measures.MEASURES]
     rows = []
