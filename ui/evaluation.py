@@ -93,9 +93,9 @@ def _show_start(shown: Frame, slot: Slot) -> None:
     if questions is None:
         return
     mode = st.segmented_control("What is measured", [SEARCH, ANSWERS], default=SEARCH, required=True, key="mode")
-    st.caption("Searching takes a moment for each question; answering takes as long as it takes a reader, and waits for readers.")
+    st.caption("Searching takes a fraction of a second a question. Answering takes as long as for a reader, and takes turns with readers.")
     count = len(questions.questions)
-    limit = int(st.number_input(f"How many of the {count:,} questions, from the first", 1, count, count, key="limit"))
+    limit = int(st.number_input(f"How many of the {count:,} questions, from the first", 1, count, count, key=f"limit-{count}"))
     running = slot.job is not None and slot.job.running
     if st.button("Start", type="primary", icon=":material/play_arrow:", key="start", disabled=running):
         experiment = Experiment(shown.course, questions, answers=mode == ANSWERS, limit=limit)
