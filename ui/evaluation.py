@@ -208,10 +208,10 @@ def _show_end(job: Job, shown: Frame) -> None:
 def _show_figures(figures: dict[str, Figure]) -> None:
     ordered = measures.in_order(list(figures))
     rows = [
-        [_named(name), f"{one.mean:.3f}", f"{one.low:.3f} to {one.high:.3f}", f"{one.n:,}"]
+        [_named(name), f"{one.mean:.3f} ({one.low:.3f} to {one.high:.3f})", f"{one.n:,}"]
         for name, one in ((name, figures[name]) for name in ordered)
     ]
-    st.markdown(as_markdown(["Measure", "Value", "95 % interval", "Questions"], rows, (1, 2, 3)))
+    st.markdown(as_markdown(["Measure", "Value (95 % interval)", "Questions"], rows, (1, 2)))
     st.caption("The interval is where the value would lie with other questions of the same kind, 95 times of 100.")
     whole = [[name, figures[name].mean, figures[name].low, figures[name].high, figures[name].n] for name in ordered]
     _offer_csv("evaluation", ["measure", "mean", "low", "high", "questions"], whole)
@@ -306,13 +306,12 @@ def _show_saved(store: Store, course: str) -> None:
         [
             render.label(name),
             render.label(str(one.run.made)[:16].replace("T", " ")),
-            f"{len(one.run.results):,}",
-            "with answers" if one.run.setting.get("answers") else "search",
-            *(f"{one.means[measure]:.3f}" if measure in one.means else "–" for measure in MAIN),
+            f"{len(one.run.results):,} {'answered' if one.run.setting.get('answers') else 'searched'}",
+            " / ".join(f"{one.means[measure]:.3f}" if measure in one.means else "–" for measure in MAIN),
         ]
         for name, one in saved.items()
     ]
-    st.markdown(as_markdown(["Name", "Made (UTC)", "Questions", "What", "Recall, first 5", "Rank"], rows, (2, 4, 5)))
+    st.markdown(as_markdown(["Run", "Made (UTC)", "Questions", "Recall, first 5 / rank"], rows, (3,)))
     if len(saved) < 2:
         st.caption("Save a second run to compare the two.")
         return
@@ -346,11 +345,9 @@ def _show_differences(comparison: Comparison) -> None:
     rows = []
     for name in ordered:
         one = comparison.measures[name]
-        rows.append([
-            _named(name), f"{one.before:.3f}", f"{one.after:.3f}", f"{one.mean:+.3f} ({one.low:+.3f} to {one.high:+.3f})",
-            f"{one.rose:,} / {one.fell:,}", measures.verdict(name, one.mean, one.p),
-        ])  # fmt: skip
-    st.markdown(as_markdown(["Measure", "Before", "After", "Difference (95 % interval)", "Rose / fell", "In a word"], rows, (1, 2, 3, 4)))
+        difference = f"{one.mean:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
+        rows.append([_named(name), f"{one.before:.3f} → {one.after:.3f}", difference, measures.verdict(name, one.mean, one.p)])
+    st.markdown(as_markdown(["Measure", "Before → after", "Difference (95 % interval)", "In a word"], rows, (1, 2)))
     st.caption(
         f"“No clear difference”: as large a one comes by chance more than {measures.UNCLEAR_P * 100:.0f} times in 100 "
         "(permutation test over the questions)."

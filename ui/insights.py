@@ -129,7 +129,7 @@ def _show_disliked(exchanges: Sequence[Exchange]) -> None:
 
 
 def _show_doubtful(exchanges: Sequence[Exchange]) -> None:
-    columns = ["Question", "Confidence", "When"]
+    columns = ["Question", "Sure", "When"]
     rows = [[_label(one.question), f"{one.confidence:.0%}", _day(one.at)] for one in exchanges]
     _show_list(
         "Doubtful answers",
@@ -156,14 +156,18 @@ def _show_content(store: Store, course: str, exchanges: Sequence[Exchange]) -> N
 def _show_topics(store: Store, course: str, exchanges: Sequence[Exchange]) -> None:
     found = topics(store, course, exchanges)
     rows = [
-        [_label(one.words), f"{one.questions:,}", f"{one.refused:,}" if one.refused else "–", "yes" if one.known else "**not in them**"]
+        [
+            _label(one.words) + ("" if one.known else " (not in the materials)"),
+            f"{one.questions:,}",
+            f"{one.refused:,}" if one.refused else "–",
+        ]
         for one in found
     ]
     _show_list(
         "Topics of the questions",
         "Words that at least two questions share and that the course names its parts by, or does not have at all.",
         "No two questions share a topic yet.",
-        (["Topic", "Questions", "Without an answer", "In the materials"], rows, (1, 2)),
+        (["Topic", "Questions", "Unanswered"], rows, (1, 2)),
         (
             ["topic", "questions", "without_answer", "in_materials"],
             [[one.words, one.questions, one.refused, "yes" if one.known else "no"] for one in found],
@@ -407,7 +411,10 @@ def _label(text: str) -> str:
 
 
 def _day(at: str) -> str:
-    return f"{datetime.fromisoformat(at):%d\N{NO-BREAK SPACE}%b\N{NO-BREAK SPACE}%Y}"
+    """`2 Mar`, and the year where it is another; never broken over two lines."""
+    day = datetime.fromisoformat(at)
+    year = "" if day.year == datetime.now(UTC).year else f" {day.year}"
+    return f"{day.day} {day:%b}{year}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _counted(number: int, noun: str) -> str:

@@ -110,7 +110,7 @@ def test_a_search_is_measured_and_its_worst_question_shown(store, use_chat_model
     assert not page.exception
     told = words(page)
     assert "search only: done in" in told.replace("\\", "")
-    assert "| 0.500 | 0.000 to 1.000 | 2 |" in next(line for line in told.splitlines() if "Right among 5" in line)
+    assert "| 0.500 (0.000 to 1.000) | 2 |" in next(line for line in told.splitlines() if "Right among 5" in line)
     assert "among the first five" in told
     (worst,) = [one for one in page.expander if "midterm" in one.label]
     assert worst.label == r"How long does the \*midterm\* exam take\?"
@@ -131,7 +131,7 @@ def test_with_answers_refusals_are_measured(store, use_chat_model, questions):
     page.segmented_control(key="mode").set_value("Search and answers")
     page = evaluate(page, store)
     refused = next(line for line in words(page).splitlines() if "Refused, rightly".replace(",", "\\,") in line)
-    assert "| 1.000 | 1.000 to 1.000 | 1 |" in refused
+    assert "| 1.000 (1.000 to 1.000) | 1 |" in refused
 
 
 def test_runs_are_saved_once_and_compared(store, use_chat_model, questions):
@@ -152,7 +152,7 @@ def test_runs_are_saved_once_and_compared(store, use_chat_model, questions):
     assert "No setting differs." in told
     assert "No question's first right passage moved." in told
     assert (page.selectbox(key="before").value, page.selectbox(key="after").value) == ("base", "second")
-    assert "| 0 / 0 | same |" in told
+    assert "| +0.000 (+0.000 to +0.000) | same |" in told
     assert "Choose two different runs." in words(page.selectbox(key="after").select("base").run())
 
 

@@ -97,8 +97,11 @@ def test_topics_sections_and_cited_places_that_open(store, use_chat_model):
     cited = passage(store)
     for question in ("Can I use late days for lab 1?", "Do late days expire?"):
         keep(store, question, sources=(Source(1, cited, "five late days"),))
+    for question in ("Where is parking?", "Is parking free?"):
+        keep(store, question, abstained=True)
     told = words(open_insights(tab="Topics and pages"))
-    assert "| late days | 2 | – | yes |" in told
+    assert "| parking (not in the materials) | 2 | 2 |" in told
+    assert "| late days | 2 | – |" in told
     assert rf"[rules\.md · Rules › Late days](./?course=demo&source={cited.chunk_id}) | 2 |" in told
     assert "| Rules | Late days | 2 |" in told
     with store.transaction() as db:
