@@ -345,9 +345,9 @@ def _show_differences(comparison: Comparison) -> None:
     rows = []
     for name in ordered:
         one = comparison.measures[name]
-        difference = f"{one.mean:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
-        rows.append([_named(name), f"{one.before:.3f} → {one.after:.3f}", difference, measures.verdict(name, one.mean, one.p)])
-    st.markdown(as_markdown(["Measure", "Before → after", "Difference (95 % interval)", "In a word"], rows, (1, 2)))
+        difference = f"**{measures.verdict(name, one.mean, one.p)}** {one.mean:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
+        rows.append([_named(name), f"{one.before:.3f} → {one.after:.3f}", difference])
+    st.markdown(as_markdown(["Measure", "Before → after", "Difference (95 % interval)"], rows, (1, 2)))
     st.caption(
         f"“No clear difference”: as large a one comes by chance more than {measures.UNCLEAR_P * 100:.0f} times in 100 "
         "(permutation test over the questions)."

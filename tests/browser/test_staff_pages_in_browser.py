@@ -85,6 +85,6 @@ def test_two_evaluations_are_compared(visit: Visit, tmp_path: Path):
     assert "Right at once" in page.locator("table").first.inner_text()
     evaluate_and_save(visit, 5, "again")
     page.get_by_text("Over the 4 questions that both hold. 1 that only one of them holds is left out.").wait_for()
-    compared = page.locator("table", has_text="In a word").inner_text()
+    compared = page.locator("table", has_text="Before → after").inner_text()
     assert "same" in compared
     assert "better" not in compared

@@ -152,7 +152,7 @@ def test_runs_are_saved_once_and_compared(store, use_chat_model, questions):
     assert "No setting differs." in told
     assert "No question's first right passage moved." in told
     assert (page.selectbox(key="before").value, page.selectbox(key="after").value) == ("base", "second")
-    assert "| +0.000 (+0.000 to +0.000) | same |" in told
+    assert "| **same** +0.000 (+0.000 to +0.000) |" in told
     assert "Choose two different runs." in words(page.selectbox(key="after").select("base").run())
 
 
