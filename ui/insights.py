@@ -287,7 +287,7 @@ def over_time_chart(rows: Sequence[dict[str, Any]], hourly: bool) -> altair.Char
         for which, words in (("p50", "half within (p50)"), ("p95", "95 of 100 within (p95)"))
     ]
     order = ["half within (p50)", "95 of 100 within (p95)"]
-    legend = altair.Legend(orient="bottom", title=None)
+    legend = altair.Legend(orient="bottom", title=None, symbolDash=[1, 0], symbolStrokeWidth=1)
     return (
         altair.Chart(pandas.DataFrame(points), height=CHART_PIXELS)
         .mark_line(point=altair.OverlayMarkDef(size=45, filled=True))
