@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from rag.answer import answer
+from rag.answer import stream_answer
 from rag.config import Config
 from rag.engine import Engine
 from rag.evaluate import Evaluation, evaluate
@@ -52,17 +53,29 @@ class Experiment:
         engine: Engine | None = None,
         progress: Callable[[int], None] = lambda _: None,
         more: Sequence[Callable[[Golden, Answer], dict[str, float]]] = (),
+        look: Callable[[], None] = lambda: None,
     ) -> Evaluation:
         """Asks and judges all questions; with an engine, which should keep no answers to give again, answers them.
 
         Args:
             progress: told how many questions are done; what it raises ends the evaluation.
             more: see `evaluate`.
+            look: called while an answer is written, some times a second; what it raises ends the writing and the evaluation.
         """
+
+        def answered(golden: Golden) -> Answer:
+            assert engine is not None
+            with closing(stream_answer(golden.question, self.scope(golden), engine, golden.history)) as events:
+                for event in events:
+                    look()
+                    if isinstance(event, Answer):
+                        return event
+            raise AssertionError("the stream ended without an answer")
+
         return evaluate(
             self.questions,
             search=lambda golden: searcher.search(*self.interpret(golden, searcher), HITS),
-            answer=(lambda golden: answer(golden.question, self.scope(golden), engine, golden.history)) if engine else None,
+            answer=answered if engine else None,
             progress=progress,
             more=more,
         )

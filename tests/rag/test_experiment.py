@@ -64,3 +64,16 @@ def test_what_the_progress_raises_ends_it(engine: Engine) -> None:
 
     with pytest.raises(Enough):
         Experiment("optics", QUESTIONS).run(engine.searcher, progress=stop)
+
+
+def test_what_looking_raises_ends_an_answer_before_it_is_finished(engine: Engine) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop() -> None:
+        raise Enough
+
+    told: list[int] = []
+    with pytest.raises(Enough):
+        Experiment("optics", QUESTIONS, answers=True).run(engine.searcher, engine, told.append, look=stop)
+    assert told == []

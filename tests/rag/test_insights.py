@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def test_exchanges_are_read_with_what_is_known_of_them(engine: Engine, passages:
     assert (first.confidence, first.latency, first.completion_tokens, first.cached) == (0.8, GENERATED, 40, False)
     assert (first.rating, first.note) == (-1, "Wrong sum")
     assert first.cited == (Cited("syllabus.md", late.title, late.chunk_id, late.chunk.location),)
+    assert insights.read_exchanges(store, "optics", cited=False)[0] == replace(first, cited=())
     assert (second.outcome, second.cited, second.rating, second.note) == (Outcome.REFUSED, (), 0, "")
 
 
@@ -263,3 +265,24 @@ def test_a_word_that_the_materials_use_more_than_the_questions_is_no_topic(engin
     assert topics(store, "optics", asked) == [Topic("aberration", 2, 0, True)]
     store.save_document("optics", NewDocument("many.md", "0", "r", "md", "Many", 1, "aberration " * 1000, (), (), {}))
     assert topics(store, "optics", asked) == []
+
+
+def test_numbers_keep_questions_apart_however_much_they_share() -> None:
+    words = "striped zebra gallops home over green hills before lab"
+    assert len(insights.group_alike([exchange(1, f"{words} 1"), exchange(2, f"{words} 2")])) == 2
+    assert len(insights.group_alike([exchange(1, f"{words} 1"), exchange(2, f"{words} 1 today")])) == 1
+
+
+def test_of_several_chunks_at_a_place_the_cited_one_opens_while_it_is_there(engine: Engine, course_folder: Path) -> None:
+    store = engine.searcher.store
+    (course_folder / "long.md").write_text("# Long\n\n" + " ".join(f"Sentence number {n} of a long section." for n in range(80)))
+    ingest_course(course_folder, store, engine.searcher.embedder, engine.config)
+    of_place = [one for one in store.passages([key for key, *_ in store.chunk_texts()]).values() if one.source == "long.md"]
+    assert len({one.chunk.location for one in of_place}) == 1
+    first, second = of_place[:2]
+    keep(store, "optics", make_answer("One?", cited=(second,)))
+    (place,) = insights.cited_places(store, "optics", insights.read_exchanges(store, "optics"))
+    assert place.chunk_id == second.chunk_id
+    keep(store, "optics", make_answer("Two?", cited=(replace(first, chunk_id=first.chunk_id + 10**6),)))  # an id that is gone
+    (place,) = insights.cited_places(store, "optics", insights.read_exchanges(store, "optics"))
+    assert (place.chunk_id, place.answers) == (first.chunk_id, 2)
