@@ -160,6 +160,9 @@ def test_logging_out_ends_it_here_and_at_the_provider(visit: Visit, class_url: s
     page.get_by_role("button", name="Log in").wait_for(timeout=30_000)
     visit.settle()
     assert "Is light bent" not in page.locator("body").inner_text()
+    page.get_by_role("button", name="Log in").click()  # and back to the link
+    page.get_by_text("Answered in").wait_for(timeout=30_000)
+    assert "Is light bent" in page.locator("body").inner_text()
 
 
 def test_cookies_are_kept_from_scripts_and_other_sites(visit: Visit, class_url: str, provider: Provider):
