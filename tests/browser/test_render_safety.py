@@ -124,12 +124,17 @@ def test_the_watch_sees_what_comes_alive(safety_url: str):
         assert {what.partition(":")[0] for what in alive} >= {"link", "picture"}
         assert any("img-src https://evil.example" in one for one in visit.page.evaluate("window.violations"))
     with watched() as (visit, findings):
-        visit.page.goto(f"{safety_url}/?place=raw+HTML&first=0&last=0")
-        visit.page.get_by_text("all shown").wait_for()
-        visit.page.evaluate("document.querySelector('[data-testid=stMain]').insertAdjacentHTML('beforeend', '<img src=x onerror=pwned=1>')")
-        visit.page.wait_for_function("window.pwned === 1")
-        visit.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=https://evil.example/x>')")
-        visit.page.wait_for_function("window.violations.length > 0")
+        show(visit.page, safety_url, "raw HTML", first=len(PAYLOADS) ** 2)
+        findings.check(visit.page)
+        for html, told in (
+            ("<img src=x onerror=window.pwned=1>", "script-src-attr inline"),
+            ("<iframe srcdoc='<script>parent.pwned=1</script>'></iframe>", "script-src-elem inline"),
+            ("<img src=https://evil.example/x>", "img-src https://evil.example/x"),
+        ):
+            visit.page.evaluate("html => document.querySelector('[data-testid=stMain]').insertAdjacentHTML('beforeend', html)", html)
+            visit.page.wait_for_function("told => window.violations.includes(told)", arg=told, timeout=5000)
+        assert visit.page.evaluate("window.pwned") == 0, "the policy lets an inline script run"
+        visit.page.evaluate("window.pwned = 1")
         with pytest.raises(AssertionError):
             findings.check(visit.page)
 
