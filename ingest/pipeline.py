@@ -118,7 +118,7 @@ def ingest_course(
             # Starting a worker takes a tenth of a second and more: a handful of files does not pay for a second one.
             _read_embed_save(run, to_read, min(workers or os.cpu_count() or 1, 1 + len(to_read) // FILES_A_WORKER))
         with watch.stage("publish"):
-            report.generation = _publish(store)
+            report.generation = publish_changes(store)
         _add_up(store, course.name, report)
         report.seconds = watch.seconds()
         store.save_run(course.name, report.to_json() | {"notices": []})  # they may quote a document, which must go when that goes
@@ -282,8 +282,8 @@ def embed_texts(texts: Mapping[str, str], embedder: Embedder) -> dict[str, np.nd
     return dict(zip(texts, embedder.embed_documents(list(texts.values())), strict=True))
 
 
-def _publish(store: Store) -> int:
-    """The generation that shows the catalogue as it is now; a new one if anything has changed."""
+def publish_changes(store: Store) -> int:
+    """The generation that shows the catalogue as it is now; a new one if anything has changed. The caller holds the writer lock."""
     current = store.generation()
     if current is None or current.revision != store.revision():
         store.drop_unused_vectors()

@@ -120,6 +120,8 @@ class Config:
     """Longest time for generating an answer, waiting included. What is written and checked by then is the answer."""
     cached_answers: int = 500
     """Answers kept in memory to be given again to the same question; 0 for none."""
+    prepared_questions: int = 60
+    """Suggested questions for which retrieval is done while the reader reads, and kept in memory; 0 for none."""
     server_context_tokens: int = 8192
     """What the model of a generator's server reads and writes in all; one in this process says so itself."""
 
@@ -156,6 +158,14 @@ class Config:
     """The model's name there; it should be a good deal stronger than the generator."""
     question_characters: int = 2000
     """Longest question taken."""
+    upload_mb: int = 50
+    """Largest file that can be added on the page. The server takes none larger than `server.maxUploadSize` in .streamlit/config.toml."""
+    own_files: int = 20
+    """Files of their own that visitors may add for the length of a session,"""
+    own_files_mb: int = 50
+    """so large together,"""
+    own_files_sessions: int = 20
+    """and so many sessions at once; 0 for none."""
 
     staff: tuple[str, ...] = ()
     """E-mail addresses of those who may do everything, where the page asks for a login (README); all others are students."""
@@ -195,12 +205,17 @@ class Config:
             ("waiting", 0, 100_000),
             ("deadline_s", 0.001, 86_400.0),
             ("cached_answers", 0, 1_000_000),
+            ("prepared_questions", 0, 100_000),
             ("server_context_tokens", 256, 100_000_000),
             ("history_tokens", 0, 100_000_000),
             ("context_tokens", 1, 100_000_000),
             ("prompt_statements", 1, 10_000),
             ("answer_sentences", 1, 10_000),
             ("login_hours", 0.01, 720.0),
+            ("upload_mb", 1, 10_000),
+            ("own_files", 1, 10_000),
+            ("own_files_mb", 1, 100_000),
+            ("own_files_sessions", 0, 10_000),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

@@ -56,18 +56,27 @@ class Searcher:
 
     Args:
         notify: told, in a sentence, of anything that had to be repaired.
+        reranker: the one that the config names, where it is loaded already.
 
     Raises:
         StoreMismatch: the store was indexed with another embedder.
     """
 
-    def __init__(self, store: Store, embedder: Embedder, config: Config, notify: Callable[[str], None] = _LOG.warning) -> None:
+    def __init__(
+        self,
+        store: Store,
+        embedder: Embedder,
+        config: Config,
+        notify: Callable[[str], None] = _LOG.warning,
+        reranker: CrossEncoder | None = None,
+    ) -> None:
         store.require_embedder(embedder.stamp)
         self.store = store
         self.embedder = embedder
         self.config = config
         self.snapshots = SnapshotHolder(store, notify, self._prepare, use_gpu=config.device != "cpu")
-        self._reranker: CrossEncoder | None = load_reranker(config.reranker, config) if config.reranker != NONE else None
+        self._notify = notify
+        self._reranker = load_reranker(config.reranker, config) if reranker is None and config.reranker != NONE else reranker
         self._scopes: dict[tuple[Scope, int], ChunkSet] = {}
         self._lock = threading.Lock()
         self._lexical_threads = ThreadPoolExecutor(LEXICAL_THREADS, "lexical")
@@ -76,6 +85,14 @@ class Searcher:
     @classmethod
     def from_config(cls, config: Config, notify: Callable[[str], None] = _LOG.warning) -> Searcher:
         return cls(Store.open(config.store), SentenceTransformerEmbedder.from_config(config), config, notify)
+
+    def over(self, store: Store) -> Searcher:
+        """A searcher of another store, with the models of this one."""
+        return Searcher(store, self.embedder, self.config, self._notify, self._reranker)
+
+    def close(self) -> None:
+        """Ends the threads that search, once they have no work. Nothing can be searched after it."""
+        self._lexical_threads.shutdown(wait=False)
 
     def interpret(self, question: str, scope: Scope, history: Sequence[Turn] = ()) -> Interpreted:
         """The question as `search` takes it, a follow-up with what it refers to. What was corrected in it can then be told.
@@ -125,6 +142,10 @@ class Searcher:
             config, text_of = self.config, self.store.span_text
             per_document = config.hits_per_document if is_broad(asked.text) else 0
             return compose(ranked, limit, config.passage_tokens, text_of, per_document or None, config.collapse_duplicates)
+
+    def sees(self, revision: int) -> bool:
+        """Whether searches see the vectors of this revision of the store: just after a change the older ones are used for a moment."""
+        return self.snapshots.current().generation.revision == revision
 
     def legs(
         self, asked: Interpreted, query: np.ndarray | None, scope: Scope, limit: int, watch: Stopwatch

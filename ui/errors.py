@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
 
 import streamlit as st
 
-from rag.errors import ConfigError, LecternError, ModelError, QuestionError, StoreBusy, StoreMismatch, StoreMissing, UnknownCourse
+from rag.errors import (
+    ConfigError,
+    CorpusError,
+    DiskFull,
+    LecternError,
+    ModelError,
+    QuestionError,
+    StoreBusy,
+    StoreMismatch,
+    StoreMissing,
+    UnknownCourse,
+)
 from ui import render
 
 _LOG = logging.getLogger("lectern.ui")
+P = ParamSpec("P")
 
 _WORDS: dict[type[LecternError], str] = {
     StoreMissing: "There is no course here yet. On the machine that runs Lectern, run `python -m ingest`, then reload this page.",
     StoreMismatch: "The course was indexed with other settings than this page uses. Its keeper should run `python -m ingest --rebuild`.",
     StoreBusy: "The course is being updated just now. Wait a moment and try again.",
+    DiskFull: "The disk of the machine is full. What was saved stays and can be searched; its keeper should make room, then try again.",
+    CorpusError: "The folder with the course's files cannot be read or changed as it is. Whoever runs Lectern finds the reason in its log.",
     UnknownCourse: "This link leads to a course that is not here. Choose one on the left.",
     ConfigError: "Lectern is not set up correctly. Whoever runs it finds the reason in its log.",
     ModelError: "A model could not be loaded. Whoever runs Lectern can find out why with `python -m rag doctor`.",
@@ -33,6 +50,19 @@ def show_error(error: LecternError) -> None:
     """The error on the page, and its exact message in the log."""
     log(error)
     st.error(explain(error))
+
+
+def told(callback: Callable[P, None]) -> Callable[P, None]:
+    """A widget's callback whose errors are shown on the page."""
+
+    @wraps(callback)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            callback(*args, **kwargs)
+        except LecternError as e:
+            show_error(e)
+
+    return run
 
 
 def log(error: LecternError) -> None:

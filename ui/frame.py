@@ -10,9 +10,11 @@ import streamlit as st
 from rag.config import Config
 from rag.errors import LecternError
 from rag.records import Course
-from ui import access, errors, places, render, state
+from ui import access, errors, own_files, places, render, state
 from ui.access import Visitor
 from ui.places import Place
+
+_LAST = "last_course"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,12 @@ class Frame:
     place: Place
 
 
-def page(show: Callable[[Frame], None], for_staff: bool = False) -> Callable[[], None]:
+def page(show: Callable[[Frame], None], for_staff: bool = False, of_empty_courses: bool = False) -> Callable[[], None]:
     """A page as Streamlit calls it. Whatever goes wrong on purpose ends here, in words.
 
     Args:
         for_staff: others are told that the page is not theirs, and `show` is not called.
+        of_empty_courses: the page has something to show when no course holds a document.
     """
 
     def run() -> None:
@@ -41,7 +44,7 @@ def page(show: Callable[[Frame], None], for_staff: bool = False) -> Callable[[],
                 st.error("This page is for the staff of the course.")
                 return
             access.show_visitor(visitor)
-            _show(show, config, visitor)
+            _show(show, config, visitor, of_empty_courses)
         except LecternError as e:
             errors.show_error(e)
 
@@ -57,18 +60,22 @@ def visitor() -> Visitor | None:
     return found if isinstance(found, Visitor) else None
 
 
-def _show(show: Callable[[Frame], None], config: Config, visitor: Visitor) -> None:
+def _show(show: Callable[[Frame], None], config: Config, visitor: Visitor, of_empty_courses: bool) -> None:
     courses = places.courses(config)
-    if not any(course.chunks for course in courses):
+    filled = [course for course in courses if course.chunks]
+    if not filled and not (courses and of_empty_courses):
         st.title("Lectern")
         st.info("There is nothing to ask about yet. On the machine that runs Lectern, run `python -m ingest`, then reload this page.")
         return
-    name = state.parameter(state.COURSE) or next(course.name for course in courses if course.chunks)
+    # The navigation's links have no parameters: the course stays the one that this visitor was shown last.
+    name = state.parameter(state.COURSE) or st.session_state.get(_LAST) or (filled or courses)[0].name
+    if any(course.name == name for course in courses):
+        st.session_state[_LAST] = name
     place = places.place_of(config, name)
     try:
         show(Frame(config, visitor, courses, name, place))
     finally:
-        place.store.close()
+        places.close(config)
 
 
 def choose_course(frame: Frame) -> None:
@@ -89,6 +96,17 @@ def choose_course(frame: Frame) -> None:
         if frame.course in by_name:
             course = by_name[frame.course]
             st.caption(f"{course.documents:,} documents · {course.chunks:,} passages")
+        _offer_own_files(frame)
+
+
+def _offer_own_files(frame: Frame) -> None:
+    if own_files.are_offered(frame.config) and st.button(
+        "Use your own files", key="own-files", icon=":material/upload_file:", type="tertiary", help=own_files.WHAT_FOR
+    ):
+        if own_files.begin(frame.config) is None:
+            st.warning(own_files.NO_PLACE)
+        else:
+            state.go_to_page(state.MATERIALS, course=own_files.NAME)
 
 
 def _change_course() -> None:

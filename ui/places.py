@@ -9,16 +9,18 @@ from rag.config import Config
 from rag.engine import Engine
 from rag.records import Course
 from rag.store import Store
-from ui import state
+from ui import own_files, state
 from ui.access import Visitor
+from ui.indexing import Indexer
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A store with what answers from it. `own`: of this session alone; its visitor may change it."""
+    """A store with what answers from it and what indexes it. `own`: of this session alone; its visitor may change it."""
 
     store: Store
     open_engine: Callable[[], Engine]
+    indexer: Indexer
     own: bool = False
 
     def may_change(self, visitor: Visitor) -> bool:
@@ -27,10 +29,21 @@ class Place:
 
 
 def courses(config: Config) -> list[Course]:
-    """The courses that can be chosen."""
-    return state.open_store(config).courses()
+    """The courses that can be chosen: the shared ones, then the visitor's own files."""
+    own = own_files.of_session()
+    return [*state.open_store(config).courses(), *(own.store.courses() if own else ())]
 
 
 def place_of(config: Config, course: str | None) -> Place:
     """Where the course lies; the shared catalogue for one that nobody knows, which then says so."""
-    return Place(state.open_store(config), lambda: state.load_engine(config))
+    own = own_files.of_session()
+    if own is not None and course == own_files.NAME:
+        return Place(own.store, lambda: own.engine(state.load_engine(config)), own.indexer, own=True)
+    return Place(state.open_store(config), lambda: state.load_engine(config), state.indexer(config))
+
+
+def close(config: Config) -> None:
+    """Closes this thread's connections."""
+    state.open_store(config).close()
+    if (own := own_files.of_session()) is not None:
+        own.store.close()

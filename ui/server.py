@@ -1,4 +1,4 @@
-"""What the page's server adds to Streamlit: headers that let a browser load nothing from elsewhere, files behind the login, and `/health`.
+"""What the page's server adds to Streamlit: headers that let a browser load nothing from elsewhere, and files behind the login.
 
 Streamlit itself sends no Content-Security-Policy. `ui/render.py` already turns images and links into text; the header is the second wall.
 It also gives its files (pictures of pages, downloads) to whoever knows their name, a SHA-224 of the content, and takes uploads of any open
@@ -21,8 +21,7 @@ import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.routing import Route
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.auth_util import get_cookie_with_chunks
 from streamlit.web.server.server_util import get_cookie_secret
@@ -31,7 +30,6 @@ from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_N
 
 from rag.config import Config
 from rag.errors import LecternError
-from rag.store import Store
 from ui import access
 from ui.access import Visitor
 
@@ -198,23 +196,4 @@ def _claims(request: Request) -> dict[str, Any]:
     return json.loads(kept) if kept else {}
 
 
-def health(request: Request) -> JSONResponse:
-    """200 when the catalogue can be read and holds something to answer from; 503 names what is missing. It does not try the models."""
-    try:
-        store = Store.open(Config.load().store)
-        try:
-            courses = store.courses()
-        finally:
-            store.close()
-    except LecternError as e:
-        logging.getLogger(__name__).warning("health: %s", e)
-        return JSONResponse({"status": "unavailable", "store": type(e).__name__}, 503)
-    ready = any(course.chunks for course in courses)
-    told: dict[str, Any] = {"status": "ready" if ready else "empty"}
-    if may_enter(request):  # which courses there are is nobody else's business
-        told["courses"] = {course.name: course.chunks for course in courses}
-    return JSONResponse(told, 200 if ready else 503)
-
-
 MIDDLEWARE = [Middleware(SafeHeaders), Middleware(FilesBehindLogin), Middleware(BackToTheLink)]
-ROUTES = [Route("/health", health)]

@@ -66,14 +66,24 @@ def read_document(data: bytes, source: str) -> Document:
     Raises:
         UnreadableDocument: the format is not read, or the file is empty, damaged, encrypted or without text.
     """
+    suffix = require_format(source)
+    if not data.strip():
+        raise UnreadableDocument(f"{source} is empty")
+    return strip_hidden(load_reader(suffix)(data, source), source)
+
+
+def require_format(source: str) -> str:
+    """The suffix of a file's name.
+
+    Raises:
+        UnreadableDocument: its format is not read.
+    """
     suffix = suffix_of(source)
     if suffix in _SUCCESSORS:
         raise UnreadableDocument(f"{source} is in the format {suffix}, which is not read: save it as {_SUCCESSORS[suffix]} or PDF")
     if suffix not in READERS:
         raise UnreadableDocument(f"{source} is in the format {suffix or '(none)'}, which is not read: save it in one that is ({READ})")
-    if not data.strip():
-        raise UnreadableDocument(f"{source} is empty")
-    return strip_hidden(load_reader(suffix)(data, source), source)
+    return suffix
 
 
 def load_reader(suffix: str) -> Reader:

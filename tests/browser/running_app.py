@@ -62,6 +62,25 @@ class Visit:
     def answers(self) -> int:
         return self.page.get_by_text("Answered in").count()
 
+    def summary(self, nth: int = 0) -> str:
+        """How long an answer took, as its foot says."""
+        return self.page.get_by_text("Answered in").nth(nth).inner_text()
+
+    def another(self) -> Visit:
+        """Another visitor: the same browser, nothing shared with this one."""
+        browser = self.page.context.browser
+        assert browser is not None
+        return Visit.watching(browser.new_context(viewport=self.page.viewport_size).new_page())
+
+    @classmethod
+    def watching(cls, page: Page) -> Visit:
+        visit = cls(page)
+        page.on("request", lambda request: visit.hosts.add(urlsplit(request.url).hostname or ""))
+        page.on("websocket", lambda websocket: visit.hosts.add(urlsplit(websocket.url).hostname or ""))
+        page.on("console", visit.hear)
+        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        return visit
+
     def hear(self, message: ConsoleMessage) -> None:
         """Keeps what the console complains of."""
         where = message.location["url"]
@@ -158,11 +177,6 @@ def browser_visit(width: int = 1280, height: int = 900, dark: bool = False) -> I
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
             page = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light").new_page()
-            visit = Visit(page)
-            page.on("request", lambda request: visit.hosts.add(urlsplit(request.url).hostname or ""))
-            page.on("websocket", lambda websocket: visit.hosts.add(urlsplit(websocket.url).hostname or ""))
-            page.on("console", visit.hear)
-            page.on("pageerror", lambda error: visit.complaints.append(str(error)))
-            yield visit
+            yield Visit.watching(page)
         finally:
             browser.close()

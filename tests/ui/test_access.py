@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 from rag import conversations
 from rag.config import Config
 from rag.errors import ConfigError
-from ui import access, server
+from ui import access, health, server
 from ui.access import Refusal, Visitor, judge
 
 SCRIPT = Path(__file__).parents[2] / "ui/main.py"
@@ -177,7 +177,7 @@ def test_a_conversation_is_its_owners_alone(store, use_chat_model) -> None:
     assert "When is the midterm" in everything(visit(fresh(), course="demo", conversation=kept.id))
     for other in (fresh(sub="18"), fresh(iss="https://id.other.edu")):
         page = visit(other, course="demo", conversation=kept.id)
-        assert "That conversation has been deleted" in everything(page)
+        assert "That conversation is not here" in everything(page)
         assert "midterm" not in everything(page)
 
 
@@ -202,7 +202,7 @@ def serve(cookies: dict[str, str] | None = None) -> TestClient:
             "/",
         )
     ]
-    return TestClient(Starlette(routes=[*routes, *server.ROUTES], middleware=server.MIDDLEWARE), cookies=cookies)
+    return TestClient(Starlette(routes=[*routes, *health.ROUTES], middleware=server.MIDDLEWARE), cookies=cookies)
 
 
 def cookie(said: dict[str, object]) -> dict[str, str]:
