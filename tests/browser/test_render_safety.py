@@ -242,7 +242,7 @@ def open_everything(page: Page) -> None:
     """Unfolds what is folded under the last answer."""
     for folded in page.get_by_test_id("stChatMessage").last.get_by_test_id("stExpander").locator("summary").all():
         folded.click()
-    page.wait_for_timeout(300)
+    Visit(page).settle()
 
 
 def open_sources(visit: Visit, findings: Findings) -> int:
