@@ -29,7 +29,7 @@ def nothing(page: Page) -> None:
 
 
 def unfold(page: Page) -> None:
-    for folded in page.get_by_test_id("stMain").get_by_test_id("stExpander").locator("summary").all():
+    for folded in page.get_by_test_id("stMainBlockContainer").get_by_test_id("stExpander").locator("summary").all():
         folded.click()
     page.wait_for_timeout(500)
 
@@ -72,7 +72,7 @@ def open_conversation(page: Page) -> None:
 
 def show_quote(page: Page) -> None:
     """What a citation rests on, as the focus shows it."""
-    page.locator("[data-testid=stMain] a[href*='source=']").first.focus()
+    page.locator("[data-testid=stMainBlockContainer] a[href*='source=']").first.focus()
     page.locator(".lectern-quote").wait_for()
 
 

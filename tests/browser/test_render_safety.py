@@ -41,7 +41,7 @@ const note = (what, element) => window.alive.push(`${what}: ${element.outerHTML.
 const look = root => {
     if (root.nodeType !== 1) return;
     for (const a of [root, ...root.querySelectorAll("a, area")]) {
-        if (!a.matches("a, area") || !a.closest("[data-testid=stMain], [data-testid=stSidebar], [data-testid=stDialog]")) continue;
+        if (!a.matches("a, area")) continue;
         if (a.hasAttribute("href") && (a.origin !== location.origin || a.hasAttribute("ping"))) note("link", a);
     }
     for (const text of root.matches(TEXTS) ? [root] : [...root.querySelectorAll(TEXTS), ...(root.closest(TEXTS) ? [root] : [])]) {
