@@ -128,11 +128,12 @@ def test_the_watch_sees_what_comes_alive(safety_url: str):
         findings.check(visit.page)
         for html, told in (
             ("<img src=x onerror=window.pwned=1>", "script-src-attr inline"),
-            ("<iframe srcdoc='<script>parent.pwned=1</script>'></iframe>", "script-src-elem inline"),
             ("<img src=https://evil.example/x>", "img-src https://evil.example/x"),
         ):
             visit.page.evaluate("html => document.querySelector('[data-testid=stMain]').insertAdjacentHTML('beforeend', html)", html)
             visit.page.wait_for_function("told => window.violations.includes(told)", arg=told, timeout=5000)
+        visit.page.evaluate("document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.pwned = 1'}))")
+        visit.page.wait_for_function("window.violations.includes('script-src-elem inline')", timeout=5000)
         assert visit.page.evaluate("window.pwned") == 0, "the policy lets an inline script run"
         visit.page.evaluate("window.pwned = 1")
         with pytest.raises(AssertionError):
