@@ -125,8 +125,9 @@ def _show_welcome(chat: _Chat) -> None:
     _show_questions(_first_questions(chat.store, chat.store.revision(), chat.store.settle(chat.scope)), "example")
 
 
-@st.cache_data(ttl=60, max_entries=64, show_spinner=False)  # up to .3 s in a course of thousands; the headings of a removed document go, too
+@st.cache_data(ttl=60, max_entries=64, show_spinner=False)
 def _first_questions(_store: Store, revision: int, scope: Scope) -> list[str]:
+    """Kept for a minute: in a course of thousands of documents they take up to .3 s, at every run of the page."""
     return suggest_first_questions(_store, scope)
 
 
