@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
@@ -33,3 +34,11 @@ def test_every_link_leads_to_a_file() -> None:
 def test_every_setting_shown_exists() -> None:
     (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     assert set(re.findall(r"^(\w+) =", example, re.MULTILINE)) <= set(Config.__dataclass_fields__)
+
+
+def test_the_settings_of_a_class_are_settings() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/class.md").read_text(), re.DOTALL)
+    secrets, settings = (tomllib.loads("\n".join(line.strip() for line in block.splitlines())) for block in blocks)
+    assert secrets["auth"]["redirect_uri"].endswith("/oauth2callback")
+    config = Config(**{key: tuple(value) if isinstance(value, list) else float(value) for key, value in settings.items()})
+    assert (config.staff, config.students, config.login_hours) == (("ada@uni.edu", "grace@uni.edu"), ("@uni.edu",), 12.0)

@@ -7,10 +7,15 @@ connection; both are asked for the login here. The page itself is guarded by `ui
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import logging
+import re
 import time
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import streamlit as st
 from starlette.datastructures import MutableHeaders
@@ -28,12 +33,20 @@ from rag.errors import LecternError
 from ui import access
 from ui.access import Visitor
 
+
+def inline_scripts() -> str:
+    """Sources of a policy that allow the inline scripts of Streamlit's own page, and no other: by SHA-256."""
+    page = (Path(st.__file__).parent / "static/index.html").read_text("utf-8")
+    digests = [hashlib.sha256(script.encode()).digest() for script in re.findall(r"<script>(.*?)</script>", page, re.DOTALL)]
+    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+
+
 HEADERS = {
-    # Streamlit styles inline, starts with one inline script and runs a component's script from a blob; its charts compile expressions.
+    # Streamlit styles inline and runs a component's script from a blob; its charts compile expressions.
     "Content-Security-Policy": "; ".join(
         (
             "default-src 'self'",
-            "script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:",
+            f"script-src 'self' {inline_scripts()} 'unsafe-eval' blob:",
             "style-src 'self' 'unsafe-inline'",
             "img-src 'self' data: blob:",
             "font-src 'self' data:",
@@ -55,6 +68,11 @@ HEADERS = {
 }
 GUARDED = ("/media/", "/_stcore/upload_file/", "/_stcore/metrics")
 """What Streamlit serves or takes without asking who it is, after the base path."""
+
+
+CALLBACK = "/oauth2callback"
+WAY = "lectern_way"
+LONGEST_WAY = 1000
 
 
 class SafeHeaders:
@@ -99,6 +117,58 @@ class FilesBehindLogin:
             await self.app(scope, receive, send)
 
 
+class BackToTheLink:
+    """Leads whoever has logged in to the page that he was on the way to; Streamlit leads everybody to the first one.
+
+    The way is kept in a cookie for as long as a login may take, and is never anything but a path of this server.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        if _path(scope) == CALLBACK:
+            await self.app(scope, receive, _redirecting(send, way_back(request)))
+        else:
+            await self.app(scope, receive, _keeping_the_way(send, request))
+
+
+def _keeping_the_way(send: Send, request: Request) -> Send:
+    async def send_and_keep(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            is_page = headers.get("content-type", "").startswith("text/html") and request.url.query
+            if is_page and not may_enter(request):
+                way = quote(f"{request.url.path}?{request.url.query}", safe="")
+                if len(way) <= LONGEST_WAY:
+                    headers.append("set-cookie", f"{WAY}={way}; Path=/; HttpOnly; SameSite=Lax; Max-Age=600")
+        await send(message)
+
+    return send_and_keep
+
+
+def _redirecting(send: Send, way: str | None) -> Send:
+    async def send_elsewhere(message: Message) -> None:
+        if message["type"] == "http.response.start" and way is not None:
+            headers = MutableHeaders(scope=message)
+            if any(cookie.startswith(f"{USER_COOKIE_NAME}=") for cookie in headers.getlist("set-cookie")):
+                headers["location"] = way
+            headers.append("set-cookie", f"{WAY}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0")
+        await send(message)
+
+    return send_elsewhere
+
+
+def way_back(request: Request) -> str | None:
+    """The page that the visitor was on the way to: a path of this server with its query, or nothing."""
+    way = unquote(request.cookies.get(WAY, ""))
+    return way if re.fullmatch(r"/(?![/\\])[\w/.-]*\?[\w=&.%+~:-]*", way, re.ASCII) else None
+
+
 def _path(scope: Scope) -> str:
     base = str(st.get_option("server.baseUrlPath")).strip("/")
     return str(scope["path"]).removeprefix(f"/{base}") if base else str(scope["path"])
@@ -126,4 +196,4 @@ def _claims(request: Request) -> dict[str, Any]:
     return json.loads(kept) if kept else {}
 
 
-MIDDLEWARE = [Middleware(SafeHeaders), Middleware(FilesBehindLogin)]
+MIDDLEWARE = [Middleware(SafeHeaders), Middleware(FilesBehindLogin), Middleware(BackToTheLink)]

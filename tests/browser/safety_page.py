@@ -6,19 +6,29 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from ingest.readers.subtitles import Cue
 from payloads import texts_of
 from rag.errors import QuestionError
 from rag.types import Chunk, Location, LocationKind, Mode, Passage, Sentence, Source, Support
-from ui import chat, errors, render, sources
+from ui import chat, errors, exchange, render, sources, transcript_view
 
 
 def _answer(text: str, mode: Mode = Mode.GENERATED, draft: str = "") -> None:
     st.markdown(render.sentences((Sentence(text, Support.WEAK, (1,)),), mode, draft))
 
 
-def _source(text: str, number: int) -> None:
+def _cited(text: str) -> Source:
     place = Location(LocationKind.HEADING, heading=(text, text))
-    sources.show_sources([Source(1, Passage(1, "c", text, text, Chunk(text, 0, len(text), place)), text)], str(number))
+    return Source(1, Passage(1, text, text, text, Chunk(text, 0, len(text), place)), text)
+
+
+def _answer_with_links(text: str) -> None:
+    links = exchange.source_links(text, [_cited(text)], text)
+    st.markdown(render.sentences((Sentence(text, Support.SUPPORTED, (1,)),), Mode.GENERATED, links=links))
+
+
+def _source(text: str, number: int) -> None:
+    sources.show_sources([_cited(text)], str(number))
 
 
 def _bubble(text: str) -> None:
@@ -29,11 +39,13 @@ def _bubble(text: str) -> None:
 PLACES: dict[str, Callable[[str, int], object]] = {
     "draft": lambda text, _: st.markdown(render.sentences((), Mode.GENERATED, text)),
     "answer": lambda text, _: _answer(text),
+    "answer, its links": lambda text, _: _answer_with_links(text),
     "answer, quoted": lambda text, _: _answer(text, Mode.EXTRACTIVE),
     "answer, then a draft": lambda text, _: _answer(text, draft=text),
     "source": lambda text, _: st.markdown(render.marked(text, text[1:-1])),
     "source, as code": lambda text, _: st.code(text, language="python", wrap_lines=True),
     "file name, heading, quote": _source,
+    "transcript": lambda text, _: st.markdown(transcript_view.set_cues([Cue(1.0, text), Cue(2.0, text)], 0, 1, text[1:-1])),
     "title": lambda text, _: st.header(render.label(text), anchor=False),
     "path of headings": lambda text, _: st.caption(render.label(" › ".join((text, text)), 300)),
     "question": lambda text, _: _bubble(text),

@@ -142,7 +142,7 @@ def test_a_conversation_opens_for_its_owner_alone(visit: Visit, class_url: str, 
         theirs = Visit(context.new_page())
         log_in(theirs, class_url, provider, other)
         theirs.page.goto(address)
-        theirs.page.get_by_text("That conversation has been deleted").wait_for(timeout=30_000)
+        theirs.page.get_by_text("That conversation is not here").wait_for(timeout=30_000)
         theirs.settle()
         assert "What does a thin lens have" not in theirs.page.locator("body").inner_text()
         context.close()
@@ -160,6 +160,9 @@ def test_logging_out_ends_it_here_and_at_the_provider(visit: Visit, class_url: s
     page.get_by_role("button", name="Log in").wait_for(timeout=30_000)
     visit.settle()
     assert "Is light bent" not in page.locator("body").inner_text()
+    page.get_by_role("button", name="Log in").click()  # and back to the link
+    page.get_by_text("Answered in").wait_for(timeout=30_000)
+    assert "Is light bent" in page.locator("body").inner_text()
 
 
 def test_cookies_are_kept_from_scripts_and_other_sites(visit: Visit, class_url: str, provider: Provider):

@@ -29,7 +29,7 @@ def nothing(page: Page) -> None:
 
 
 def unfold(page: Page) -> None:
-    for folded in page.get_by_test_id("stMain").get_by_test_id("stExpander").locator("summary").all():
+    for folded in page.get_by_test_id("stMainBlockContainer").get_by_test_id("stExpander").locator("summary").all():
         folded.click()
     page.wait_for_timeout(500)
 
@@ -59,6 +59,23 @@ def open_source(page: Page) -> None:
     page.wait_for_timeout(700)
 
 
+def open_filters(page: Page) -> None:
+    page.get_by_text("Search only in").click()
+    page.wait_for_timeout(500)
+
+
+def open_conversation(page: Page) -> None:
+    open_sidebar(page)
+    page.get_by_text("This conversation").click()
+    page.wait_for_timeout(500)
+
+
+def show_quote(page: Page) -> None:
+    """What a citation rests on, as the focus shows it."""
+    page.locator("[data-testid=stMainBlockContainer] a[href*='source=']").first.focus()
+    page.locator(".lectern-quote").wait_for()
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """`address` is a path, or the name of a question whose conversation is opened."""
@@ -74,6 +91,9 @@ PAGES = {
     "settings": Shown(act=open_settings),
     "answer": Shown("answer"),
     "answer, unfolded": Shown("answer", unfold),
+    "answer, a citation's quote": Shown("answer", show_quote),
+    "answer, its conversation": Shown("answer", open_conversation),
+    "filters": Shown(act=open_filters),
     "refusal": Shown("refusal"),
     "opened page": Shown("answer", open_source),
     "opened text": Shown("quote", open_source),

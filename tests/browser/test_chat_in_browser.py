@@ -206,7 +206,8 @@ def test_nothing_in_a_document_comes_alive(visit: Visit):
     for literal in ("$5", "https://evil.example/a.png", "<img src=", ":material/delete:", ":red[red]", ":smile:", "www.evil.example"):
         assert literal in text
     assert page.locator("[data-testid=stDialog] a").count() == 0
-    links = page.locator("[data-testid=stMain] a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    links = page.locator("[data-testid=stMainBlockContainer] a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    assert links
     assert all(link.startswith("?course=demo&conversation=") for link in links), links
     assert page.locator("[data-testid=stDialog] img").count() == 0
     assert page.locator("[data-testid=stDialog] .katex").count() == 1

@@ -41,7 +41,7 @@ const note = (what, element) => window.alive.push(`${what}: ${element.outerHTML.
 const look = root => {
     if (root.nodeType !== 1) return;
     for (const a of [root, ...root.querySelectorAll("a, area")]) {
-        if (!a.matches("a, area") || !a.closest("[data-testid=stMain], [data-testid=stSidebar], [data-testid=stDialog]")) continue;
+        if (!a.matches("a, area")) continue;
         if (a.hasAttribute("href") && (a.origin !== location.origin || a.hasAttribute("ping"))) note("link", a);
     }
     for (const text of root.matches(TEXTS) ? [root] : [...root.querySelectorAll(TEXTS), ...(root.closest(TEXTS) ? [root] : [])]) {
@@ -124,12 +124,18 @@ def test_the_watch_sees_what_comes_alive(safety_url: str):
         assert {what.partition(":")[0] for what in alive} >= {"link", "picture"}
         assert any("img-src https://evil.example" in one for one in visit.page.evaluate("window.violations"))
     with watched() as (visit, findings):
-        visit.page.goto(f"{safety_url}/?place=raw+HTML&first=0&last=0")
-        visit.page.get_by_text("all shown").wait_for()
-        visit.page.evaluate("document.querySelector('[data-testid=stMain]').insertAdjacentHTML('beforeend', '<img src=x onerror=pwned=1>')")
-        visit.page.wait_for_function("window.pwned === 1")
-        visit.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=https://evil.example/x>')")
-        visit.page.wait_for_function("window.violations.length > 0")
+        show(visit.page, safety_url, "raw HTML", first=len(PAYLOADS) ** 2)
+        findings.check(visit.page)
+        for html, told in (
+            ("<img src=x onerror=window.pwned=1>", "script-src-attr inline"),
+            ("<img src=https://evil.example/x>", "img-src https://evil.example/x"),
+        ):
+            visit.page.evaluate("html => document.querySelector('[data-testid=stMain]').insertAdjacentHTML('beforeend', html)", html)
+            visit.page.wait_for_function("told => window.violations.includes(told)", arg=told, timeout=5000)
+        visit.page.evaluate("document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.pwned = 1'}))")
+        visit.page.wait_for_function("window.violations.includes('script-src-elem inline')", timeout=5000)
+        assert visit.page.evaluate("window.pwned") == 0, "the policy lets an inline script run"
+        visit.page.evaluate("window.pwned = 1")
         with pytest.raises(AssertionError):
             findings.check(visit.page)
 
@@ -237,7 +243,7 @@ def open_everything(page: Page) -> None:
     """Unfolds what is folded under the last answer."""
     for folded in page.get_by_test_id("stChatMessage").last.get_by_test_id("stExpander").locator("summary").all():
         folded.click()
-    page.wait_for_timeout(300)
+    Visit(page).settle()
 
 
 def open_sources(visit: Visit, findings: Findings) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import streamlit as st
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
@@ -270,3 +271,59 @@ def test_every_response_has_the_headers(secrets: Path, path: str) -> None:
 def test_refusals_have_the_headers_too(login: Path) -> None:
     refused = serve().get("/media/0ab1.png")
     assert (refused.status_code, refused.headers["content-security-policy"]) == (403, server.HEADERS["Content-Security-Policy"])
+
+
+# --- back to the link
+
+
+def page_and_callback() -> Starlette:
+    def page(_: Request) -> Response:
+        return HTMLResponse("<p>the page</p>")
+
+    def callback(request: Request) -> Response:
+        response = RedirectResponse("/", 302)
+        if "code" in request.query_params:
+            response.set_cookie("_streamlit_user", "signed")
+        return response
+
+    return Starlette(routes=[Route("/oauth2callback", callback), Route("/{path:path}", page)], middleware=server.MIDDLEWARE)
+
+
+def test_after_the_login_the_link_opens_that_was_followed(login: Path) -> None:
+    client = TestClient(page_and_callback(), base_url="https://lectern.uni.edu")
+    client.get("/?course=demo&source=4.1")
+    back = client.get("/oauth2callback?code=1", follow_redirects=False)
+    assert back.headers["location"] == "/?course=demo&source=4.1"
+    assert client.get("/oauth2callback?code=1", follow_redirects=False).headers["location"] == "/"
+
+
+def test_a_declined_login_a_plain_visit_and_one_who_is_in_are_led_to_the_first_page(login: Path) -> None:
+    client = TestClient(page_and_callback(), base_url="https://lectern.uni.edu")
+    client.get("/?course=demo")
+    assert client.get("/oauth2callback?error=denied", follow_redirects=False).headers["location"] == "/"
+    assert "lectern_way" not in client.get("/").headers.get("set-cookie", "")
+    inside = TestClient(page_and_callback(), base_url="https://lectern.uni.edu", cookies=cookie(fresh()))
+    assert "set-cookie" not in inside.get("/?course=demo").headers
+
+
+def test_without_a_login_no_way_is_kept(secrets: Path) -> None:
+    assert "set-cookie" not in TestClient(page_and_callback()).get("/?course=demo").headers
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "https://evil.example/?x=1",
+        "//evil.example/?x=1",
+        "/\\evil.example/?x=1",
+        "/%2f/evil.example?x\r\nSet-Cookie: a=b",
+        "javascript:x?y",
+        "/x?y z",
+        "",
+    ],
+)
+def test_the_way_back_is_a_path_of_this_server(way: str) -> None:
+    request = Request({"type": "http", "headers": [(b"cookie", b"lectern_way=" + quote(way, safe="").encode())]})
+    assert server.way_back(request) is None
+    again = Request({"type": "http", "headers": [(b"cookie", b"lectern_way=" + quote("/materials?course=a%20b&x=1.2", safe="").encode())]})
+    assert server.way_back(again) == "/materials?course=a%20b&x=1.2"
