@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import weakref
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import streamlit as st
@@ -73,7 +73,7 @@ class OwnFiles:
         with self._making:
             if self._engine is None:
                 self._engine = shared.over(self.store)
-                self._ending.callback(self._engine.close)
+                self._ending.callback(_close_elsewhere, self._engine)
             return self._engine
 
     def files(self) -> dict[str, int]:
@@ -95,6 +95,12 @@ class OwnFiles:
     def close(self) -> None:
         """Ends it at once: nothing of it is left, on the disk or in memory."""
         self._finalizer()
+
+
+def _close_elsewhere(engine: Engine) -> None:
+    """Lets go of the texts in memory in a thread of its own: the end may come with the garbage collection of one that holds their locks."""
+    with suppress(RuntimeError):  # at the end of the process no thread starts, and nothing is left in memory
+        threading.Thread(target=engine.close, name="forget own files", daemon=True).start()
 
 
 def of_session() -> OwnFiles | None:
