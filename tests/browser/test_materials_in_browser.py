@@ -61,7 +61,7 @@ def payload(name: str, data: bytes) -> FilePayload:
 def upload(visit: Visit, *files: FilePayload) -> None:
     """Chooses files, adds them and waits until they are indexed."""
     page = visit.page
-    if not page.locator("input[type=file]").count():
+    if not page.get_by_test_id("stFileUploader").is_visible():  # it is there in a closed expander, too
         page.get_by_text("Add files").first.click()
     page.locator("input[type=file]").set_input_files(list(files))
     page.get_by_role("button", name=f"Add {len(files)} file").click()
