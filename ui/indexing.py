@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,13 +129,18 @@ def update(place: Place, course: str, rebuild: bool = False) -> Job:
     return _start(place, course, "Reading every file again" if rebuild else "Reading what has changed", rebuild=rebuild)
 
 
-def add_files(place: Place, course: str, files: Mapping[str, bytes], below: str = "") -> Job:
+def add_files(place: Place, course: str, files: Mapping[str, bytes], below: str = "", replace: Collection[str] = ()) -> Job:
     """Puts files, by their safe names, into a folder of the course and ingests it. When that cannot begin, they are taken out again.
 
     Args:
         below: the folder in the course's folder.
+        replace: names of files that may be there already.
     """
-    return _start(place, course, f"Adding {counted(len(files), 'file')}", files=files, below=below)
+
+    def put(folder: Path) -> AbstractContextManager[None]:
+        return placed(folder / below, files, replace)
+
+    return _start(place, course, f"Adding {counted(len(files), 'file')}", put=put)
 
 
 def delete(place: Place, course: str, sources: Sequence[str]) -> Job:
@@ -151,8 +156,13 @@ def delete(place: Place, course: str, sources: Sequence[str]) -> Job:
 
 
 def _start(
-    place: Place, course: str, what: str, *, rebuild: bool = False, files: Mapping[str, bytes] | None = None, below: str = ""
+    place: Place, course: str, what: str, *, rebuild: bool = False, put: Callable[[Path], AbstractContextManager[None]] | None = None
 ) -> Job:
+    """Begins to ingest a course's folder.
+
+    Args:
+        put: puts files into the folder, and takes them out again when what goes on within it raises.
+    """
     engine, store = place.open_engine(), place.store
     folder = store.course_folder(course)
     if folder is None or not folder.is_dir():
@@ -168,7 +178,7 @@ def _start(
 
     def work(job: Job) -> IngestReport:
         try:
-            return _ingest_with(folder / below, files, ingest, job, store.revision) if files else ingest(job)
+            return _ingest_with(put(folder), ingest, job, store.revision) if put else ingest(job)
         finally:
             place.store.close()  # this thread's connection. By `place`: it keeps a visitor's own files while they are read
 
@@ -176,12 +186,12 @@ def _start(
 
 
 def _ingest_with(
-    folder: Path, files: Mapping[str, bytes], ingest: Callable[[Job], IngestReport], job: Job, revision: Callable[[], int]
+    files: AbstractContextManager[None], ingest: Callable[[Job], IngestReport], job: Job, revision: Callable[[], int]
 ) -> IngestReport:
     """Ingests with more files. If it fails before anything was saved, the folder is as it was; later, the files stay for the next run."""
     before = revision()
     job.remark = "Nothing was added."
-    with placed(folder, files):
+    with files:
         try:
             return ingest(job)
         except (LecternError, sqlite3.Error) as e:

@@ -85,10 +85,10 @@ def show_page(shown: Frame) -> None:
         indexing.show_job(shown.place.indexer, course)
         if shown.place.own and any(entry.passages for entry in entries):
             _offer_asking(shown)
-        changes.show_changes(shown, {entry.document.source for entry in entries} | set_aside.keys())
+        changes.show_changes(shown, is_empty=not entries)
         _show_set_aside(shown, {source: file.reason for source, file in set_aside.items()})
     _show_list(shown, entries, may_change)
-    if not changes.show_deletion(shown):  # one dialog at a time
+    if not (may_change and changes.show_deletion(shown)):  # one dialog at a time
         sources.show_opened_source(store, course, [])
 
 

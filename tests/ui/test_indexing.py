@@ -125,12 +125,21 @@ def test_another_writer_that_comes_first_takes_the_files_out_again(place: Place,
     monkeypatch.setattr(Store, "is_being_written", lambda _: False)
     (folder / "rules.md").write_bytes(b"# Rules\n\nAs they were.\n")
     with place.store.writer_lock():
-        job = ended(indexing.add_files(place, "demo", {"rules.md": b"# Rules\n\nOther ones.\n", "quagga.md": b"# Quagga"}))
+        job = ended(
+            indexing.add_files(place, "demo", {"rules.md": b"# Rules\n\nOther ones.\n", "quagga.md": b"# Quagga"}, replace=["rules.md"])
+        )
     assert isinstance(job.error, StoreBusy)
     assert job.remark == "Nothing was added."
     assert (folder / "rules.md").read_bytes() == b"# Rules\n\nAs they were.\n"
     assert not (folder / "quagga.md").exists()
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_file_that_another_has_added_meanwhile_is_not_replaced(place: Place, folder: Path) -> None:
+    before = (folder / "rules.md").read_bytes()
+    job = ended(indexing.add_files(place, "demo", {"rules.md": b"# Other rules"}))
+    assert isinstance(job.error, CorpusError)
+    assert (folder / "rules.md").read_bytes() == before
 
 
 def test_what_fails_before_anything_was_saved_leaves_the_folder_as_it_was(

@@ -268,11 +268,13 @@ def test_an_upload_is_added_reported_and_listed(store, folder, use_chat_model):
     assert "**Done.**" not in words(press(again, "job-seen"))
 
 
-def test_a_file_of_the_same_name_is_told_and_replaced_only_when_asked(store, folder, use_chat_model):
+@pytest.mark.parametrize("known", [True, False], ids=["in the catalogue", "in the folder alone"])
+def test_a_file_of_the_same_name_is_told_and_replaced_only_when_asked(store, folder, use_chat_model, known):
     use_chat_model()
     (folder / "uploads").mkdir()
     (folder / "uploads/a.md").write_text("# Before\n\nOld text.\n")
-    ingest_course(folder, store, HashingEmbedder(), Config())
+    if known:
+        ingest_course(folder, store, HashingEmbedder(), Config())
     page = upload(visit(), ("a.md", b"# After\n\nNew text.\n"))
     assert r"Already here: a\.md" in words(page)
     assert "add" not in {button.key for button in page.button}
