@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -161,8 +162,10 @@ def _close_left_in_time() -> None:
 
 
 def _remove_leftovers() -> None:
-    """Removes what processes that were killed have left: nobody holds the lock of such a directory."""
+    """Removes what processes that were killed have left: nobody holds the lock of such a directory. Another user's is left alone."""
     for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        status = directory.stat()
-        if status.st_uid == os.getuid() and time.time() - status.st_mtime > NEW_S and not lock.is_held(directory):
-            shutil.rmtree(directory, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process removes it, too
+            status = directory.lstat()
+            old = time.time() - status.st_mtime > NEW_S
+            if old and stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not lock.is_held(directory):
+                shutil.rmtree(directory, ignore_errors=True)

@@ -339,6 +339,17 @@ def test_deleting_asks_first_and_then_nothing_is_left(store, folder, use_chat_mo
     assert "rules.md" not in [document.source for document in store.documents("demo")]
 
 
+def test_who_is_no_longer_of_the_staff_is_not_asked_any_more(store, folder, use_chat_model, monkeypatch):
+    use_chat_model()
+    page = menu_of(visit(), "Rules").click(Act.DELETE).run()
+    assert "delete-it" in {button.key for button in page.button}
+    monkeypatch.setattr(access, "admit", lambda config: Visitor("A student", "s1", staff=False))
+    page = press(page, "delete-it")
+    assert "delete-it" not in {button.key for button in page.button}
+    assert (folder / "rules.md").exists()
+    assert shared_indexer().latest is None
+
+
 def test_a_file_that_was_set_aside_can_be_deleted(store, folder, use_chat_model):
     use_chat_model()
     page = press(press(visit(), "aside-broken.pdf"), "delete-it")

@@ -217,11 +217,15 @@ def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(store, 
     session("one")
     in_use = own_files.begin(config)
     assert left.exists()
+    elsewhere = left.parent / "elsewhere"
+    elsewhere.mkdir()
+    (left.parent / f"{own_files.PREFIX}link").symlink_to(elsewhere)
     long_ago = time.time() - 3600
-    for directory in (left, in_use.directory):
+    for directory in (left, in_use.directory, elsewhere):
         os.utime(directory, (long_ago, long_ago))
     session("two")
     own_files.begin(config)
     assert not left.exists()
     assert young.exists()
+    assert elsewhere.exists()
     assert in_use.store.courses()[0].name == NAME
