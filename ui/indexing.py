@@ -7,7 +7,6 @@ saved one by one, each whole, and the next run goes on from there.
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 import time
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 LOOK_S = 1.0
 """How often a page looks at a job that goes on."""
 REASONS_SHOWN = 10
-_LOG = logging.getLogger("lectern.ui")
 _COUNTED = {"new": "added", "changed": "changed", "renamed": "renamed", "removed": "removed", "unchanged": "unchanged"}
 _SEEN = "jobs_seen"
 
