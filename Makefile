@@ -47,8 +47,13 @@ faults: .venv/checkers models
 	LECTERN_FAULTS=$${LECTERN_FAULTS:-1000} $(BIN)/pytest tests/faults -s
 
 # The browser tests need Chromium. Installed where that takes no password; elsewhere the tests say how, and are skipped outside CI.
+# axe-core, the accessibility checker among them, comes from npm.
 .PHONY: browser
 browser:
+	@mkdir -p .venv/axe
+	@cmp -s tests/browser/package.json .venv/axe/package.json && test -e .venv/axe/node_modules/axe-core/axe.min.js \
+		|| { command -v npm >/dev/null && cp tests/browser/package.json .venv/axe/ \
+		&& npm install --prefix .venv/axe --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; } || true
 	@test -x $(CHROMIUM) || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || true
 

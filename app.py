@@ -2,6 +2,7 @@
 
 import streamlit as st
 
-from ui.server import MIDDLEWARE, ROUTES
+from ui.health import ROUTES
+from ui.server import MIDDLEWARE
 
 app = st.App("ui/main.py", middleware=MIDDLEWARE, routes=ROUTES)

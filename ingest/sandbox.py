@@ -1,6 +1,7 @@
 """What a process gives up before it reads a file that anybody may have written: memory, time, the network, and writing.
 
-Limits come from the kernel, so that they hold for C libraries and for what those start. Knows no format and no course.
+Limits come from the kernel, so that they hold for C libraries and for what those start. Knows no format and no course. An office program,
+which must write and start up as it does on a desktop, gets another set: no network, and no file but its own and those of one folder.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import platform
 import resource
 import signal
 import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +30,51 @@ def enter(limits: Limits) -> None:
 
     It may still send signals, as it must to end an OCR program that takes too long; the server that forked it keeps the time as well.
     """
+    _limit_resources(limits, open_files=64)
+    if can_filter_system_calls():
+        _filter_system_calls()
+    else:  # the next best: a write that would make a file grow fails
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+
+SOCKETS = Path("/tmp")
+"""Where LibreOffice listens for others of its kind, whatever TMPDIR says, and without which it does not start."""
+
+
+def enter_to_convert(limits: Limits, readable: Iterable[Path], folder: Path, largest_file_bytes: int) -> None:
+    """Puts this process, which is about to become an office program, under its limits for good.
+
+    It reads and starts what lies below `readable`, writes below `folder`, and reaches no network: it may listen on a socket of its own, as
+    office programs do at their start, but connect to none. That also closes the sockets of this machine's name service.
+
+    Raises:
+        OSError: this kernel cannot forbid that (`can_confine`).
+    """
+    _limit_resources(limits, open_files=256)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file_bytes, largest_file_bytes))
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _restrict_files(readable, folder)
+    _install_filter(_refuse(_CONNECTING) + _only_local_sockets())
+
+
+def can_confine() -> bool:
+    """Whether this kernel can forbid a process both the network and all files but some: x86-64 Linux with seccomp and Landlock."""
+    return can_filter_system_calls() and _landlock_version() >= 1
+
+
+def _limit_resources(limits: Limits, open_files: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # At the soft limit of seconds comes SIGXCPU, which says why; SIGKILL, at the hard one, would not.
     for what, soft, hard in (
         (resource.RLIMIT_AS, limits.memory_bytes, limits.memory_bytes),
         (resource.RLIMIT_CPU, limits.seconds, limits.seconds + 5),
         (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_NOFILE, 64, 64),
+        (resource.RLIMIT_NOFILE, open_files, open_files),
     ):
         resource.setrlimit(what, (soft, hard))
     # Unhandled, the alarm ends the process even in the middle of a C function that never returns to Python.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(limits.seconds)
-    if can_filter_system_calls():
-        _filter_system_calls()
-    else:  # the next best: a write that would make a file grow fails
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
 def can_filter_system_calls() -> bool:
@@ -76,24 +108,106 @@ _FORBIDDEN = {
 }
 
 
+_CONNECTING = (
+    *(42, 44, 46, 307),  # connect, sendto, sendmsg, sendmmsg
+    *_FORBIDDEN["other processes"],
+    *_FORBIDDEN["other rooms"],
+    *_FORBIDDEN["getting away from its end"],
+)
+_SOCKET, _AF_UNIX = 41, 1
+
+_Instruction = tuple[int, int, int, int]
+_REFUSE: _Instruction = (_RETURN, 0, 0, _ERRNO | 1)  # EPERM
+
+
 def _filter_system_calls() -> None:
     """Makes the kernel refuse, with an error code, what reading a file never needs."""
-    refuse = (_RETURN, 0, 0, _ERRNO | 1)  # EPERM
-    program = [(_LOAD, 0, 0, _ARCHITECTURE_AT), (_JUMP_IF_EQUAL, 1, 0, _AUDIT_ARCH_X86_64), refuse]
-    program += [(_LOAD, 0, 0, _NUMBER_AT), (_JUMP_IF_AT_LEAST, 0, 1, _X32), refuse]
-    for number in (number for numbers in _FORBIDDEN.values() for number in numbers):
-        program += [(_JUMP_IF_EQUAL, 0, 1, number), refuse]
-    program += [(_JUMP_IF_EQUAL, 0, 4, _LIMITING), (_LOAD, 0, 0, _ARGUMENTS_AT), (_JUMP_IF_EQUAL, 1, 0, 0), refuse, (_RETURN, 0, 0, _ALLOW)]
+    program = _refuse(number for numbers in _FORBIDDEN.values() for number in numbers)
+    program += [
+        (_JUMP_IF_EQUAL, 0, 4, _LIMITING),
+        (_LOAD, 0, 0, _ARGUMENTS_AT),
+        (_JUMP_IF_EQUAL, 1, 0, 0),
+        _REFUSE,
+        (_RETURN, 0, 0, _ALLOW),
+    ]
     for number, argument in _OPENING.items():
         flags_at = _ARGUMENTS_AT + 8 * argument
-        program += [(_JUMP_IF_EQUAL, 0, 4, number), (_LOAD, 0, 0, flags_at), (_JUMP_IF_ANY_BIT, 0, 1, _WRITING_FLAGS), refuse]
+        program += [(_JUMP_IF_EQUAL, 0, 4, number), (_LOAD, 0, 0, flags_at), (_JUMP_IF_ANY_BIT, 0, 1, _WRITING_FLAGS), _REFUSE]
         program += [(_RETURN, 0, 0, _ALLOW)]
-    program += [(_RETURN, 0, 0, _ALLOW)]
+    _install_filter(program)
+
+
+def _refuse(numbers: Iterable[int]) -> list[_Instruction]:
+    """Instructions that refuse these system calls; at their end, the number of another one is loaded."""
+    return [instruction for number in numbers for instruction in ((_JUMP_IF_EQUAL, 0, 1, number), _REFUSE)]
+
+
+def _only_local_sockets() -> list[_Instruction]:
+    local = (_JUMP_IF_EQUAL, 1, 0, _AF_UNIX)
+    return [(_JUMP_IF_EQUAL, 0, 4, _SOCKET), (_LOAD, 0, 0, _ARGUMENTS_AT), local, _REFUSE, (_RETURN, 0, 0, _ALLOW)]
+
+
+def _install_filter(rules: Sequence[_Instruction]) -> None:
+    """Puts the rules into force, for this machine's own system calls; what they let through is allowed."""
+    program = [(_LOAD, 0, 0, _ARCHITECTURE_AT), (_JUMP_IF_EQUAL, 1, 0, _AUDIT_ARCH_X86_64), _REFUSE]
+    program += [(_LOAD, 0, 0, _NUMBER_AT), (_JUMP_IF_AT_LEAST, 0, 1, _X32), _REFUSE, *rules, (_RETURN, 0, 0, _ALLOW)]
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code, len(code))
     header = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(buffer))
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header)
+
+
+# linux/landlock.h
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_VERSION_FLAG, _PATH_BENEATH = 1, 1
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+_MAKE_SOCKET = 1 << 9
+_OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE
+_ALL_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}
+"""By version of Landlock: each one knows more of what can be done to files (2: moving, 3: truncating)."""
+
+
+def _landlock_version() -> int:
+    """The version of Landlock in this kernel; negative where there is none."""
+    return int(_libc().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG))
+
+
+def _restrict_files(readable: Iterable[Path], folder: Path) -> None:
+    """Lets this process read and start what is `readable`, do anything in `folder`, and nothing else with files.
+
+    https://docs.kernel.org/userspace-api/landlock.html; a path that is not there is left out.
+    """
+    rights = _ALL_RIGHTS[min(_landlock_version(), max(_ALL_RIGHTS))]
+    ruleset = _landlock(_CREATE_RULESET, struct.pack("Q", rights), ctypes.c_size_t(8), 0)
+    try:
+        for path in readable:
+            _allow(ruleset, path, _EXECUTE | _READ_FILE | _READ_DIR)
+        _allow(ruleset, Path(os.devnull), _READ_FILE | _WRITE_FILE)
+        _allow(ruleset, SOCKETS, _MAKE_SOCKET)
+        _allow(ruleset, folder, rights)
+        _landlock(_RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
+
+
+def _allow(ruleset: int, path: Path, rights: int) -> None:
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _landlock(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights if path.is_dir() else rights & _OF_FILES, place), 0)
+    finally:
+        os.close(place)
+
+
+def _landlock(call: int, *arguments: object) -> int:
+    result = int(_libc().syscall(call, *arguments))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"Landlock, system call {call}: {os.strerror(number)}")
+    return result
 
 
 def _prctl(option: int, value: int, pointer: bytes | int = 0) -> None:

@@ -1,4 +1,4 @@
-"""`python -m rag`: search, ask, evaluate, compare, bench, backup, restore, doctor. Results go to stdout, notices to stderr.
+"""`python -m rag`: search, ask, evaluate, compare, bench, export, backup, restore, doctor. Results go to stdout, notices to stderr.
 
 Exit codes: 0 done, 1 error (one line that says what to do), 2 usage.
 """
@@ -26,11 +26,9 @@ if TYPE_CHECKING:
     from rag.config import Config
     from rag.engine import Engine
     from rag.evaluate import Evaluation
-    from rag.golden import Golden, QuestionSet
-    from rag.interpret import Interpreted
+    from rag.golden import Golden
     from rag.misses import Miss
-    from rag.retrieve import Searcher
-    from rag.runs import Comparison, Run
+    from rag.runs import Comparison
     from rag.types import Answer, Hit
 
 FILTERS = tuple(field.name for field in fields(Scope) if field.name != "course")
@@ -108,6 +106,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--dtype", help="auto, float32, bfloat16, float16 or int8")
     bench.set_defaults(command=_bench)
+    export = commands.add_parser("export", parents=[common], help="write a conversation with its citations to stdout")
+    export.add_argument("conversation", metavar="CONVERSATION", help="its id, as it stands in the address of the page")
+    export.add_argument("--format", choices=("md", "json"), default="md", help="Markdown to read, or JSON (default md)")
+    export.set_defaults(command=_export)
     backup = commands.add_parser("backup", parents=[common], help="copy the store into one verified file, while it is in use")
     backup.add_argument("file", type=Path, metavar="FILE")
     backup.set_defaults(command=_backup)
@@ -264,18 +266,18 @@ def _answer_lines(answered: Answer) -> Iterator[str]:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from rag.answer import answer
     from rag.engine import Engine
-    from rag.evaluate import evaluate
-    from rag.golden import Half, read_question_set, select
-    from rag.judge import HITS
-    from rag.misses import find_misses
+    from rag.experiment import Experiment
+    from rag.golden import Half, read_question_set
     from rag.retrieve import Searcher
     from rag.runs import compare, load_run, require_free, run_path, save_run
 
     config = _config(options)
-    question_set = read_question_set(options.questions)
-    questions = select(question_set.questions, Half(options.half) if options.half else None, options.limit)
+    half = Half(options.half) if options.half else None
+    experiment = Experiment(
+        options.course, read_question_set(options.questions), options.answers, dict(options.filter), half, options.limit
+    )
+    count = len(experiment.questions)
     before = load_run(run_path(options.compare, config.store)) if options.compare else None
     target = run_path(options.save, config.store) if options.save else None
     if target:
@@ -283,25 +285,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     # A cached answer would be a cached measurement.
     engine = Engine.from_config(config.replace(cached_answers=0), _notify) if options.answers else None
     searcher = engine.searcher if engine else Searcher.from_config(config, _notify)
-
-    def asked(golden: Golden) -> tuple[Interpreted, Scope]:
-        scope = _scope(options, golden)
-        return searcher.interpret(golden.question, scope, golden.history), scope
-
-    with _progress_bar(len(questions)) as progress:
-        evaluation = evaluate(
-            questions,
-            search=lambda golden: searcher.search(*asked(golden), HITS),
-            answer=(lambda golden: answer(golden.question, _scope(options, golden), engine, golden.history)) if engine else None,
-            progress=progress,
-            more=_further_figures(options, engine) if engine else (),
-        )
-    run = _as_run(options, config, question_set, evaluation, searcher) if before or target else None
+    with _progress_bar(count) as progress:
+        evaluation = experiment.run(searcher, engine, progress, _further_figures(options, engine) if engine else ())
+    run = experiment.as_run(options.save or "this run", evaluation, config, searcher) if before or target else None
     if run and target:
         save_run(run, target)
         _notify(f"saved to {target}")
     comparison = compare(before, run) if run and before else None
-    misses = find_misses(evaluation, options.errors, searcher, asked) if options.errors else None
+    misses = experiment.worst(evaluation, options.errors, searcher) if options.errors else None
     _print_evaluation(options, evaluation, comparison, misses)
     return 0
 
@@ -326,14 +317,6 @@ def _further_figures(options: argparse.Namespace, engine: Engine) -> list[Callab
 
         figures.append(nats)
     return figures
-
-
-def _as_run(options: argparse.Namespace, config: Config, questions: QuestionSet, evaluation: Evaluation, searcher: Searcher) -> Run:
-    from rag.runs import make_run, make_setting
-
-    asked_for = {"filters": dict(options.filter), "half": options.half, "limit": options.limit, "answers": options.answers}
-    setting = make_setting(config, options.course, questions, searcher.embedder.stamp, searcher.store.revision(), **asked_for)
-    return make_run(options.save or "this run", evaluation, setting)
 
 
 def _print_evaluation(
@@ -376,6 +359,24 @@ def _bench(options: argparse.Namespace) -> int:
     chosen = {"sizes": options.sizes} if options.sizes else {}
     figures = BENCHES[options.part].run(_config(options), options.folder, **chosen)
     print(json.dumps({"bench": options.part} | figures) if options.json else table(options.part, figures))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from rag.conversations import find_of_anyone, messages
+    from rag.export import conversation_to_json, conversation_to_markdown
+    from rag.store import Store
+
+    store = Store.open(_config(options).store)
+    conversation = find_of_anyone(store, options.conversation)
+    if conversation is None:
+        raise LecternError(f"the store {store.directory} has no conversation {options.conversation}; its id stands in the page's address")
+    title = next((course.title for course in store.courses() if course.name == conversation.course), conversation.course)
+    exported = conversation, messages(store, conversation), title or conversation.course
+    if options.json or options.format == "json":
+        print(json.dumps(conversation_to_json(*exported), ensure_ascii=False))
+    else:
+        print(conversation_to_markdown(*exported), end="")
     return 0
 
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 from rag.composition import Composition
 from rag.engine import Engine
 from rag.events import Event, Found
-from rag.evidence import Evidence, confidence, select_evidence, word_weights
+from rag.evidence import Evidence, confidence
+from rag.prepared import Retrieval, search_for, weigh
 from rag.refusal import refusal
 from rag.retrieve import Searcher, check_question
 from rag.screen import speaks_to_assistant
@@ -43,44 +44,44 @@ def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence
         UnknownCourse: the scope names no course of the store.
     """
     watch = Stopwatch()
+    engine.prepared.stop(asker)
     question = check_question(question, engine.config.question_characters)
     store = engine.searcher.store
     with watch.stage("cache"):
         revision = store.revision()
-        key = question, store.settle(scope), tuple(history), engine.identity
+        settled = store.settle(scope)
+        key = question, settled, tuple(history), engine.identity
         known = engine.cache.find(key, revision)
     if known is not None:
         yield replace(known, cached=True, latency=watch.latency())
         return
-    with closing(_answer_afresh(question, scope, engine, history, asker, watch)) as events:
+    ready = engine.prepared.find(question, settled, history, engine.searcher, engine.config.sources, revision)
+    with closing(_answer_afresh(question, scope, engine, history, asker, watch, ready)) as events:
         for event in events:
-            if isinstance(event, Answer) and PASSING.isdisjoint(event.notices) and _searched(engine.searcher, revision):
+            if isinstance(event, Answer) and PASSING.isdisjoint(event.notices) and engine.searcher.sees(revision):
                 engine.cache.keep(key, revision, event, store)
             yield event
 
 
-def _searched(searcher: Searcher, revision: int) -> bool:
-    """Whether searches see the vectors of this revision of the store: just after a change the older ones are used for a moment."""
-    return searcher.snapshots.current().generation.revision == revision
-
-
-def _answer_afresh(question: str, scope: Scope, engine: Engine, history: Sequence[Turn], asker: str, watch: Stopwatch) -> Generator[Event]:
+def _answer_afresh(
+    question: str, scope: Scope, engine: Engine, history: Sequence[Turn], asker: str, watch: Stopwatch, ready: Retrieval | None
+) -> Generator[Event]:
     config = engine.config
     searcher = engine.searcher
-    with watch.stage("understand"):
-        asked = searcher.interpret(question, scope, history)
-    standalone = asked.text
-    with watch.stage("embed"):
-        query = searcher.embedder.embed_query(standalone)
-    hits = searcher.search(asked, scope, watch=watch, query=None if asked.meaning else query)
-    yield Found(tuple(hits))
+    if ready is None:
+        search = search_for(question, scope, history, searcher, watch)
+        yield Found(search.hits)
+        retrieval = weigh(search, scope, searcher, config.sources, watch)
+    else:
+        with watch.stage("prepared"):
+            retrieval, search = ready, ready.search
+        yield Found(search.hits)
+    asked, hits, weights = search.asked, search.hits, retrieval.weights
     with watch.stage("evidence"):
-        weights = word_weights(standalone, searcher.store, scope.course, asked.language)
-        evidence = select_evidence(query, hits[: config.sources], weights, searcher.embedder)
-        evidence, screened = _screened(evidence) if config.skip_instructions else (evidence, [])
+        evidence, screened = _screened(retrieval.evidence) if config.skip_instructions else (list(retrieval.evidence), [])
         sure = confidence(evidence)
     passages = [hit.passage for hit in hits[: config.sources]]
-    draft = Composition(question, standalone, sure, passages, config.unsupported, [*asked.notices, *screened], config.skip_instructions)
+    draft = Composition(question, asked.text, sure, passages, config.unsupported, [*asked.notices, *screened], config.skip_instructions)
     if not evidence or sure < config.confidence_floor:
         yield _refusal(draft, hits, scope, searcher, watch)
         return

@@ -80,7 +80,7 @@ class PrefixCache:
 
     @property
     def bytes(self) -> int:
-        return sum(past.bytes for past in self._kept.values())
+        return sum(past.bytes for past in tuple(self._kept.values()))  # of a copy: also asked by other threads
 
     def longest(self, tokens: Sequence[int]) -> tuple[KeyValues | None, int]:
         """The kept sequence that shares the longest beginning with `tokens`, and that beginning's length."""
@@ -170,6 +170,11 @@ class BatchingEngine:
     def load(self) -> Load:
         with self._condition:
             return Load(len(self._active), len(self._waiting), self._tokens)
+
+    @property
+    def prefix_bytes(self) -> int:
+        """Memory that the prefix cache takes now."""
+        return self._prefixes.bytes
 
     def start(self) -> None:
         """Starts the thread, which first finds out how many cores to use; otherwise the first question waits for that."""

@@ -20,6 +20,8 @@ NONE = "none"
 LOCAL_SLOTS, REMOTE_SLOTS = 8, 16
 REPLACE, DROP, MARK = UNSUPPORTED = ("replace", "drop", "mark")
 """What may become of a generated sentence that the materials do not hold."""
+ACCESS = ("staff", "students", "login_hours")
+"""Settings of who may enter: no figure depends on them, and addresses belong in no saved run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ class Config:
     """Longest time for generating an answer, waiting included. What is written and checked by then is the answer."""
     cached_answers: int = 500
     """Answers kept in memory to be given again to the same question; 0 for none."""
+    prepared_questions: int = 60
+    """Suggested questions for which retrieval is done while the reader reads, and kept in memory; 0 for none."""
     server_context_tokens: int = 8192
     """What the model of a generator's server reads and writes in all; one in this process says so itself."""
 
@@ -163,6 +167,13 @@ class Config:
     own_files_sessions: int = 20
     """and so many sessions at once; 0 for none."""
 
+    staff: tuple[str, ...] = ()
+    """E-mail addresses of those who may do everything, where the page asks for a login (README); all others are students."""
+    students: tuple[str, ...] = ()
+    """Addresses, or domains such as `@uni.edu`, of those who may log in at all; empty: whoever the provider knows."""
+    login_hours: float = 12.0
+    """For so long a login counts."""
+
     def __post_init__(self) -> None:
         for name, low, high in (
             ("dense_weight", 0.0, 1.0),
@@ -194,11 +205,13 @@ class Config:
             ("waiting", 0, 100_000),
             ("deadline_s", 0.001, 86_400.0),
             ("cached_answers", 0, 1_000_000),
+            ("prepared_questions", 0, 100_000),
             ("server_context_tokens", 256, 100_000_000),
             ("history_tokens", 0, 100_000_000),
             ("context_tokens", 1, 100_000_000),
             ("prompt_statements", 1, 10_000),
             ("answer_sentences", 1, 10_000),
+            ("login_hours", 0.01, 720.0),
             ("upload_mb", 1, 10_000),
             ("own_files", 1, 10_000),
             ("own_files_mb", 1, 100_000),
@@ -215,6 +228,11 @@ class Config:
             raise ConfigError(f"quantize is {self.quantize!r}; expected none, 8bit or 4bit")
         if self.unsupported not in UNSUPPORTED:
             raise ConfigError(f"unsupported is {self.unsupported!r}; expected {', '.join(UNSUPPORTED)}")
+
+        for name in ("staff", "students"):
+            for one in getattr(self, name):
+                if not re.fullmatch(r"[^@\s]+@[^@\s]+" if name == "staff" else r"[^@\s]*@[^@\s]+", one):
+                    raise ConfigError(f"{name} holds {one!r}; expected e-mail addresses" + " or @domains" * (name == "students"))
 
     @property
     def generation_slots(self) -> int:
@@ -295,7 +313,9 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
             value = Path(value)
         elif kind is float and type(value) is int:
             value = float(value)
+        elif kind is tuple and isinstance(value, list) and all(isinstance(one, str) for one in value):
+            value = tuple(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ConfigError(f"{key} is {value!r}; expected {kind.__name__}")
+            raise ConfigError(f"{key} is {value!r}; expected {'a list of texts' if kind is tuple else kind.__name__}")
         checked[key] = value
     return checked

@@ -52,6 +52,7 @@ class Message:
     content: str
     answer: Answer | None = None
     feedback: Feedback | None = None
+    created_at: str = ""
 
 
 def start(store: Store, course: str, first_question: str, owner: str = "") -> Conversation:
@@ -90,11 +91,18 @@ def find(store: Store, conversation_id: str, owner: str = "") -> Conversation | 
     return None
 
 
+def find_of_anyone(store: Store, conversation_id: str) -> Conversation | None:
+    """The conversation, whoever's it is: for staff at the command line, who can read the catalogue anyway."""
+    for row in store.db.query(f"SELECT {_COLUMNS} FROM conversations WHERE id = ?", [conversation_id]):
+        return Conversation(**row)
+    return None
+
+
 def messages(store: Store, conversation: Conversation) -> list[Message]:
     """The messages of a conversation, in order. An answer that cites what is not visible now is left out, and that is said."""
     hidden = store.hidden_sources(conversation.course)
     rows = store.db.query(
-        """SELECT id, role, content, answer, rating, note FROM messages LEFT JOIN feedback ON message_id = messages.id
+        """SELECT id, role, content, answer, rating, note, messages.created_at FROM messages LEFT JOIN feedback ON message_id = messages.id
         WHERE conversation_id = ? ORDER BY id""",
         [conversation.id],
     )
@@ -108,9 +116,9 @@ def _message(row: Mapping[str, Any], hidden: Collection[str], revision: int) -> 
     if value and answered and value.get(PROMPT_REVISION) != revision:
         answered = replace(answered, prompt=())
     if answered is not None and any(source.passage.source in hidden for source in answered.sources):
-        return Message(row["id"], row["role"], HIDDEN)
+        return Message(row["id"], row["role"], HIDDEN, created_at=row["created_at"])
     feedback = Feedback(row["rating"], row["note"]) if row["rating"] else None
-    return Message(row["id"], row["role"], row["content"], answered, feedback)
+    return Message(row["id"], row["role"], row["content"], answered, feedback, row["created_at"])
 
 
 def turns(earlier: Sequence[Message]) -> list[Turn]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sqlite3
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from rag.backup import check_catalogue
 from rag.config import BUNDLED, NONE, Config
 from rag.database import CATALOGUE
 from rag.embed import SentenceTransformerEmbedder
-from rag.errors import LecternError, StoreMissing
+from rag.errors import ConfigError, LecternError, StoreMissing
 from rag.models import (
     BUNDLED_GENERATOR,
     choose_device,
@@ -30,6 +33,7 @@ from rag.vectors import load_faiss
 
 PORT = 8501
 _SAFE_SQLITE = (3, 51, 3)
+_STREAMLIT_FOLDERS = (Path.home() / ".streamlit", Path(".streamlit"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,35 @@ def _port(config: Config) -> tuple[bool | None, str]:
     return True, f"{PORT} is free"
 
 
+def _login(config: Config) -> tuple[bool | None, str]:
+    """Who may reach the page, as the server would be started here: Streamlit's own files, which this package does not import."""
+    address = os.environ.get("STREAMLIT_SERVER_ADDRESS") or (_streamlit_setting("config.toml", "server") or {}).get("address")
+    where = f"the page listens on {address or 'every address of this machine'}"
+    if _streamlit_setting("secrets.toml", "auth") is None:
+        if address in ("127.0.0.1", "localhost", "::1"):
+            return True, f"off: whoever sits at this machine may do everything; {where}"
+        return None, f"off, and {where}: whoever reaches it may do everything; README says how to ask for a login"
+    if not _is_installed("authlib"):
+        return False, 'on, but Authlib is missing, so nobody can log in; run: pip install -c constraints.txt -e ".[login]"'
+    if not config.staff:
+        return None, f"on; no staff is listed, so nobody can see the staff pages; set staff in lectern.toml; {where}"
+    return True, f"on; {len(config.staff)} staff, students: {', '.join(config.students) or 'whoever can log in'}; {where}"
+
+
+def _streamlit_setting(file: str, section: str) -> dict[str, Any] | None:
+    """A section of Streamlit's settings or secrets, the project's over the user's; None where there is none."""
+    found: dict[str, Any] | None = None
+    for folder in _STREAMLIT_FOLDERS:
+        if (folder / file).exists():
+            try:
+                settings = tomllib.loads((folder / file).read_text("utf-8"))
+            except tomllib.TOMLDecodeError as e:
+                raise ConfigError(f"{folder / file} is not valid TOML: {e}; nobody is let in until it is mended") from e
+            if section in settings:
+                found = (found or {}) | settings[section]
+    return found
+
+
 def _is_installed(name: str) -> bool:
     try:
         metadata.version(name)
@@ -163,4 +196,5 @@ _CHECKS: dict[str, Callable[[Config], tuple[bool | None, str]]] = {
     "index": _index,
     "ocr": _ocr,
     "port": _port,
+    "login": _login,
 }

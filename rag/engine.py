@@ -1,10 +1,10 @@
-"""What answering needs, loaded once: search, generator, the queue in front of it, and the answers kept to be given again."""
+"""What answering needs, loaded once: search, generator, the queue in front of it, what is kept to be given again or asked next."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,13 +17,15 @@ from rag.config import Config
 from rag.errors import GeneratorUnavailable, LecternError
 from rag.generate import forget_prompts, is_loaded, load, load_chat_model
 from rag.ground import forget_texts
+from rag.prepared import Prepared
 from rag.retrieve import Searcher
 from rag.store import Store
+from rag.types import Scope, Turn
 
 _LOG = logging.getLogger("lectern")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Engine:
     """What answering needs, loaded once and shared by all askers."""
 
@@ -32,6 +34,7 @@ class Engine:
     config: Config
     admission: Admission = field(default_factory=Admission)
     cache: AnswerCache = field(default_factory=AnswerCache)
+    prepared: Prepared = field(default_factory=Prepared)
 
     @classmethod
     def from_config(cls, config: Config, notify: Callable[[str], None] = _LOG.warning) -> Engine:
@@ -51,8 +54,17 @@ class Engine:
     @classmethod
     def of(cls, searcher: Searcher, chat_model: BaseChatModel | None, config: Config) -> Engine:
         """An engine over what is already open, with the queue and the cache that the config names."""
-        cache = AnswerCache(config.cached_answers, partial(_forget_texts, chat_model))
-        return cls(searcher, chat_model, config, Admission(config.generation_slots, config.waiting), cache)
+        prepared = Prepared(config.prepared_questions)
+        cache = AnswerCache(config.cached_answers, partial(_forget_texts, chat_model, prepared))
+        return cls(searcher, chat_model, config, Admission(config.generation_slots, config.waiting), cache, prepared)
+
+    def prepare(self, questions: Sequence[str], scope: Scope, history: Sequence[Turn] = (), asker: str = "") -> None:
+        """Begins to retrieve, in the background, for questions that an asker may ask next; returns at once.
+
+        Args:
+            history: as it will be when one of them is asked.
+        """
+        self.prepared.prepare(questions, scope, self.searcher, self.config.sources, history, asker)
 
     def over(self, store: Store) -> Engine:
         """An engine over another store, with the models, the queue and the settings of this one; the answers it keeps are its own."""
@@ -62,7 +74,7 @@ class Engine:
     def close(self) -> None:
         """Lets go of every text that is kept between questions, and of the threads that search. The models stay loaded."""
         self.cache.clear()
-        _forget_texts(self.chat_model)
+        _forget_texts(self.chat_model, self.prepared)
         self.searcher.close()
 
     def load_in_background(self) -> None:
@@ -82,8 +94,9 @@ class Engine:
         return self.config, None if model is None else (model._llm_type, repr(model._identifying_params))
 
 
-def _forget_texts(chat_model: BaseChatModel | None) -> None:
-    """Whatever holds texts of an earlier state of the store between questions: grounding, and the generator's prefix cache."""
+def _forget_texts(chat_model: BaseChatModel | None, prepared: Prepared) -> None:
+    """Whatever holds texts of an earlier state of the store: grounding, what was prepared, the generator's prefix cache."""
     forget_texts()
+    prepared.kept.clear()
     if chat_model is not None:
         forget_prompts(chat_model)

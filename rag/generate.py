@@ -84,6 +84,14 @@ def forget_prompts(model: BaseChatModel) -> None:
         model.forget_prompts()
 
 
+def batching_engine(model: BaseChatModel) -> BatchingEngine | None:
+    """What computes a generator in this process for many at once; None for any other, and before it is loaded."""
+    if not isinstance(model, TransformersChatModel) or model._loaded is None:
+        return None
+    engine = model._loaded[0]
+    return engine if isinstance(engine, BatchingEngine) else None
+
+
 def prompt_tokens(model: BaseChatModel, messages: Sequence[BaseMessage]) -> int | None:
     """How many tokens a prompt has for a model in this process; None where only a server knows."""
     return model.prompt_tokens(messages) if isinstance(model, TransformersChatModel) else None

@@ -60,9 +60,19 @@ def read_question_set(path: Path) -> QuestionSet:
     """The same with what tells this file from another one."""
     try:
         data = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
-        text = data.decode("utf-8")
     except OSError as e:
         raise LecternError(f"{path} cannot be read: {e.strerror}; name a questions.jsonl") from e
+    return parse_question_set(path, data)
+
+
+def parse_question_set(path: Path, data: bytes) -> QuestionSet:
+    """The same of a file that has been read; errors call it `path`.
+
+    Raises:
+        LecternError: it is not UTF-8, or a line is no JSON object with `id` and `question`.
+    """
+    try:
+        text = data.decode("utf-8")
     except UnicodeDecodeError as e:
         raise LecternError(f"{path} is not UTF-8 ({e.reason} at byte {e.start}); save it as UTF-8") from e
     # Not splitlines: a JSON string may hold a line separator that only that knows.

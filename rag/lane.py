@@ -36,6 +36,11 @@ class Lane:
         with self._condition:
             return max(0, self._next_ticket - self._serving - 1)
 
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Returns when nobody holds the lane or waits for it; False when that was not so for as long. For work that can be left undone."""
+        with self._condition:
+            return self._condition.wait_for(lambda: self._next_ticket == self._serving, timeout_s)
+
     def give_way(self) -> None:
         """Called by the holder: when others wait, they go first and the holder queues again."""
         if self.waiting:

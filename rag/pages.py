@@ -91,6 +91,26 @@ def locate_quote(data: bytes, page: int, quote: str, source: str = "the PDF") ->
         return _line_boxes(textpage, [index for index in range(*span) if not characters[index].isspace()])
 
 
+def count_pages(data: bytes, source: str = "the PDF") -> int:
+    with open_pdf(data, source) as document:
+        return len(document)
+
+
+def find_page(data: bytes, quote: str, near: float = 0.0, source: str = "the PDF") -> int | None:
+    """The page (from 1) that holds the quote's words; None when no page holds them all.
+
+    Args:
+        near: about where, as a share of the document from 0 to 1: pages are looked at from there outwards.
+    """
+    with open_pdf(data, source) as document:
+        middle = near * (len(document) - 1)
+        for index in sorted(range(len(document)), key=lambda index: abs(index - middle)):
+            characters = page_characters(_load_page(document, index + 1, source).get_textpage())
+            if find_words(characters, quote) is not None:
+                return index + 1
+    return None
+
+
 def render_page(data: bytes, page: int, boxes: Sequence[Box] = (), scale: float = 1.5, source: str = "the PDF") -> bytes:
     """The page (from 1) as a PNG of `scale` pixels a point, the boxes marked."""
     with open_pdf(data, source) as document:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rag.types import Chunk
+from rag.types import Chunk, Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,15 @@ class NewDocument:
     facts: Mapping[str, str] = field(default_factory=dict)
     notices: Sequence[str] = ()
     fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a document at one place: characters `start` to `end` of its extracted text."""
+
+    start: int
+    end: int
+    location: Location
 
 
 @dataclass(frozen=True, slots=True)

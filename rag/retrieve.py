@@ -143,6 +143,10 @@ class Searcher:
             per_document = config.hits_per_document if is_broad(asked.text) else 0
             return compose(ranked, limit, config.passage_tokens, text_of, per_document or None, config.collapse_duplicates)
 
+    def sees(self, revision: int) -> bool:
+        """Whether searches see the vectors of this revision of the store: just after a change the older ones are used for a moment."""
+        return self.snapshots.current().generation.revision == revision
+
     def legs(
         self, asked: Interpreted, query: np.ndarray | None, scope: Scope, limit: int, watch: Stopwatch
     ) -> tuple[dict[int, float], dict[int, float]]:

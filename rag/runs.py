@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import permutation_test
 
-from rag.config import Config
+from rag.config import ACCESS, Config
 from rag.errors import LecternError
 from rag.evaluate import BATCH, Evaluation, Judged, figure
 from rag.files import put_in_place
@@ -32,6 +32,7 @@ from rag.types import Hit
 FORMAT = 1
 FOLDER = "runs"
 SUFFIX = ".json"
+LONGEST_NAME = 80
 PERMUTATIONS = 9999
 
 
@@ -141,7 +142,9 @@ def make_setting(
     config: Config, course: str, questions: QuestionSet, embedder: EmbedderStamp, revision: int, **more: Any
 ) -> dict[str, Any]:
     """All that a run's figures depend on, and `more` that the caller knows; None stands for what was not given."""
-    settings = {f"config.{key}": str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+    settings = {
+        f"config.{key}": str(value) if isinstance(value, Path) else value for key, value in asdict(config).items() if key not in ACCESS
+    }
     known = {
         "course": course,
         "questions": str(questions.path),
@@ -163,11 +166,25 @@ def _code_sha256() -> str:
 
 def run_path(name: str, store: Path) -> Path:
     """Where a run is: below the store by its name, or the file itself when `name` has a slash or ends in `.json`."""
-    if "/" in name or name.endswith(SUFFIX):
-        return Path(name)
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise LecternError(f"{name!r} is no name for a run; expected letters, digits, dots, hyphens, or a path that ends in {SUFFIX}")
+    return Path(name) if "/" in name or name.endswith(SUFFIX) else named_run_path(name, store)
+
+
+def named_run_path(name: str, store: Path) -> Path:
+    """Where the run of that name is, below the store and nowhere else.
+
+    Raises:
+        LecternError: it is no name.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name) or name.endswith(SUFFIX) or len(name) > LONGEST_NAME:
+        raise LecternError(
+            f"{name!r} is no name for a run; expected at most {LONGEST_NAME} letters, digits, dots, hyphens, or a path to a {SUFFIX}"
+        )
     return store / FOLDER / f"{name}{SUFFIX}"
+
+
+def run_paths(store: Path) -> list[Path]:
+    """The saved runs of a store, the newest first."""
+    return sorted((store / FOLDER).glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
 def require_free(path: Path) -> None:

@@ -19,7 +19,7 @@ from sqlite_utils import Database
 from rag.database import Catalogue
 from rag.errors import StoreError, StoreMismatch, UnknownCourse
 from rag.moments import ANY, EARLIEST, now
-from rag.records import Course, EmbedderStamp, Generation, NewDocument, SetAside, StoredDocument
+from rag.records import Course, EmbedderStamp, Generation, NewDocument, Part, SetAside, StoredDocument
 from rag.scopes import moment_of, scope_condition
 from rag.text_index import TextIndex, create_table, insert, table_of
 from rag.types import Chunk, Location, Passage, Scope
@@ -61,12 +61,20 @@ class Store(Catalogue):
 
     def documents(self, course: str, at: str | None = ANY) -> list[StoredDocument]:
         """The documents of a course; those visible at a moment (None: now) where one is given."""
-        condition, values = scope_condition(Scope(course, at=at))
+        return self._documents(Scope(course, at=at))
+
+    def documents_in(self, scope: Scope) -> list[StoredDocument]:
+        """The documents that a scope sees."""
+        return self._documents(scope)
+
+    def _documents(self, scope: Scope, source: str | None = None) -> list[StoredDocument]:
+        condition, values = scope_condition(scope)
+        named = "" if source is None else " AND source = ?"
         rows = self.db.query(
             f"""SELECT d.id, source, sha256, recipe, format, d.title, pages, material, week, lecture, date, due, notices, fingerprint,
                 visible_from, language
-            FROM documents d JOIN courses ON courses.id = d.course_id WHERE {condition} ORDER BY source""",
-            values,
+            FROM documents d JOIN courses ON courses.id = d.course_id WHERE {condition}{named} ORDER BY source""",
+            [*values, *([] if source is None else [source])],
         )
         return [StoredDocument(**row | {"notices": json.loads(row["notices"])}) for row in rows]
 
@@ -94,6 +102,40 @@ class Store(Catalogue):
         for row in rows:
             return row["text"]
         raise StoreError(f"the course {course} has no document {source}")
+
+    def document(self, course: str, source: str, at: str | None = None) -> StoredDocument:
+        """What the catalogue says of one document.
+
+        Raises:
+            StoreError: as for `document_text`.
+        """
+        for document in self._documents(Scope(course, at=at), source):
+            return document
+        raise StoreError(f"the course {course} has no document {source}")
+
+    def parts(self, course: str, source: str, at: str | None = None) -> list[Part]:
+        """The places of a document that hold text, in reading order: pages, slides, cells, sections, or spans of lines.
+
+        Empty when the course has no such document that is visible at the moment `at`.
+        """
+        condition, values = scope_condition(Scope(course, at=at))
+        rows = self.db.execute(
+            f"""SELECT c.start, c."end", c.location FROM chunks c JOIN documents d ON d.id = c.document_id
+            JOIN courses ON courses.id = d.course_id WHERE {condition} AND source = ? ORDER BY c.ordinal""",
+            [*values, source],
+        )
+        parts: list[Part] = []
+        for start, end, location in rows:
+            part = Part(start, end, Location.from_json(json.loads(location)))
+            if parts and parts[-1].location == part.location:
+                parts[-1] = replace(parts[-1], end=end)
+            else:
+                parts.append(part)
+        return parts
+
+    def has_file(self, sha256: str) -> bool:
+        """Whether some document was read from a file with this content."""
+        return bool(self.db.execute("SELECT EXISTS (SELECT 1 FROM documents WHERE sha256 = ?)", [sha256]).fetchone()[0])
 
     def original(self, course: str, source: str, at: str | None = None) -> bytes:
         """The file of a document as it was ingested.
@@ -297,6 +339,16 @@ class Store(Catalogue):
         condition, values = scope_condition(scope)
         rows = self.db.query(f"{_PASSAGE} WHERE c.id IN ({marks}) AND {condition}", [*chunk_ids, *values])
         return {row["id"]: _passage(row) for row in rows}
+
+    def passages_of(self, scope: Scope, source: str) -> list[Passage]:
+        """The passages of a document in reading order; none of one that the scope does not see."""
+        condition, values = scope_condition(scope)
+        rows = self.db.query(
+            f"""{_PASSAGE} WHERE c.document_id = (SELECT d.id FROM documents d JOIN courses ON courses.id = d.course_id
+                WHERE {condition} AND d.source = ?) ORDER BY c.ordinal""",
+            [*values, source],
+        )
+        return [_passage(row) for row in rows]
 
     def neighbours(self, passage: Passage, reach: int = 1) -> list[Passage]:
         """The chunks up to `reach` before and after a passage in its document, in reading order, itself included."""

@@ -65,3 +65,21 @@ def words_beginning(db: Database, course: str, prefix: str) -> dict[str, int]:
         [course, prefix, prefix + "\U0010ffff"],
     )
     return dict(rows.fetchall())
+
+
+def occurrences(db: Database, course: str, wanted: Iterable[str]) -> dict[str, int]:
+    """How often each of the (folded) words stands in the course; those that do not are left out."""
+    rows = db.execute(
+        """SELECT word, occurrences FROM words
+        WHERE course_id = (SELECT id FROM courses WHERE name = ?) AND word IN (SELECT value FROM json_each(?))""",
+        [course, json.dumps(list(wanted))],
+    )
+    return dict(rows.fetchall())
+
+
+def count_all(db: Database, course: str) -> int:
+    """How many words the course has in all, each time it stands there."""
+    (total,) = db.execute(
+        "SELECT total(occurrences) FROM words WHERE course_id = (SELECT id FROM courses WHERE name = ?)", [course]
+    ).fetchone()
+    return int(total)

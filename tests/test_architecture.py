@@ -39,8 +39,15 @@ ALLOWED = {
     "scopes": {"errors", "moments", "types"},
     "text_index": {"lexical", "pruning", "scopes", "types"},
     "store": {"database", "errors", "moments", "records", "scopes", "text_index", "types", "vocabulary"},
+    "filters": {"store"},
+    "headings": {"text"},
+    "followups": {"headings", "records", "store", "text", "types"},
     "wire": {"types"},
+    "export": {"conversations", "types", "wire"},
     "conversations": {"store", "types", "wire"},
+    "insights": {"store", "text", "types"},
+    "topics": {"insights", "store", "text", "vocabulary"},
+    "device_use": {"admission", "answer_cache", "engine", "generate", "models"},
     "vectors": {"errors"},
     "snapshots": {"errors", "files", "records", "store", "vectors"},
     "encoder": {"errors"},
@@ -74,14 +81,15 @@ ALLOWED = {
     "generate": {"batching", "config", "decoder", "errors", "generation", "lane", "models", "plain_engine", "prompts", "remote", "types"},
     "context": {"errors", "evidence", "prompts", "types"},
     "events": {"types"},
-    "engine": {"admission", "answer_cache", "config", "errors", "generate", "ground", "retrieve", "store"},
+    "prepared": {"answer_cache", "errors", "evidence", "interpret", "lane", "retrieve", "timing", "types"},
+    "engine": {"admission", "answer_cache", "config", "errors", "generate", "ground", "prepared", "retrieve", "store", "types"},
     "composition": {"config", "events", "evidence", "ground", "markers", "screen", "text", "timing", "types"},
     "writing": {
         "admission", "composition", "config", "context", "engine", "errors", "events", "evidence", "generate", "markers", "prompts",
         "screen", "text", "timing", "types",
     },
     "answer": {
-        "composition", "engine", "events", "evidence", "refusal", "retrieve", "screen", "timing", "types", "writing",
+        "composition", "engine", "events", "evidence", "prepared", "refusal", "retrieve", "screen", "timing", "types", "writing",
     },
     "golden": {"errors", "types"},
     "judge": {"golden", "types"},
@@ -90,6 +98,9 @@ ALLOWED = {
     "evaluate": {"golden", "judge", "types"},
     "runs": {"config", "errors", "evaluate", "files", "golden", "records", "types"},
     "misses": {"evaluate", "golden", "interpret", "judge", "retrieve", "timing", "types", "wire"},
+    "experiment": {
+        "answer", "config", "engine", "evaluate", "golden", "interpret", "judge", "misses", "retrieve", "runs", "types",
+    },
     "doctor": {"backup", "config", "database", "embed", "errors", "models", "remote", "snapshots", "store", "vectors"},
 }  # fmt: skip
 INGEST_MAY_USE = {

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
 
 import streamlit as st
 
@@ -21,6 +24,7 @@ from rag.errors import (
 from ui import render
 
 _LOG = logging.getLogger("lectern.ui")
+P = ParamSpec("P")
 
 _WORDS: dict[type[LecternError], str] = {
     StoreMissing: "There is no course here yet. On the machine that runs Lectern, run `python -m ingest`, then reload this page.",
@@ -46,6 +50,19 @@ def show_error(error: LecternError) -> None:
     """The error on the page, and its exact message in the log."""
     log(error)
     st.error(explain(error))
+
+
+def told(callback: Callable[P, None]) -> Callable[P, None]:
+    """A widget's callback whose errors are shown on the page."""
+
+    @wraps(callback)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            callback(*args, **kwargs)
+        except LecternError as e:
+            show_error(e)
+
+    return run
 
 
 def log(error: LecternError) -> None:

@@ -14,6 +14,8 @@ from ui import access, errors, own_files, places, render, state
 from ui.access import Visitor
 from ui.places import Place
 
+_LAST = "last_course"
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -41,11 +43,21 @@ def page(show: Callable[[Frame], None], for_staff: bool = False, of_empty_course
             if for_staff and not visitor.staff:
                 st.error("This page is for the staff of the course.")
                 return
+            access.show_visitor(visitor)
             _show(show, config, visitor, of_empty_courses)
         except LecternError as e:
             errors.show_error(e)
 
     return run
+
+
+def visitor() -> Visitor | None:
+    """Who is at the page; None where nobody is let in, or the settings cannot be read: the page itself says which."""
+    try:
+        found = access.recognise(Config.load())
+    except LecternError:
+        return None
+    return found if isinstance(found, Visitor) else None
 
 
 def _show(show: Callable[[Frame], None], config: Config, visitor: Visitor, of_empty_courses: bool) -> None:
@@ -55,7 +67,10 @@ def _show(show: Callable[[Frame], None], config: Config, visitor: Visitor, of_em
         st.title("Lectern")
         st.info("There is nothing to ask about yet. On the machine that runs Lectern, run `python -m ingest`, then reload this page.")
         return
-    name = state.parameter(state.COURSE) or (filled or courses)[0].name
+    # The navigation's links have no parameters: the course stays the one that this visitor was shown last.
+    name = state.parameter(state.COURSE) or st.session_state.get(_LAST) or (filled or courses)[0].name
+    if any(course.name == name for course in courses):
+        st.session_state[_LAST] = name
     place = places.place_of(config, name)
     try:
         show(Frame(config, visitor, courses, name, place))

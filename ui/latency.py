@@ -1,15 +1,12 @@
-"""How long an answer took, by stage: a line of text, a stacked bar in the order the stages ran, a table."""
+"""How long an answer took, by stage, in words: what the foot of an answer and the insights page show. No Streamlit here."""
 
 from __future__ import annotations
-
-import altair
-import pandas  # type: ignore[import-untyped]
-import streamlit as st
 
 from rag.types import Latency
 
 STAGES: dict[str, tuple[str, str]] = {
     "cache": ("Look for an earlier answer", "#d9d9d9"),
+    "prepared": ("Prepared while you read", "#6a994e"),
     "understand": ("Understand the question", "#8c6bb1"),
     "embed": ("Embed the question", "#2b6cb0"),
     "dense": ("Search by meaning", "#4a9fd8"),
@@ -27,25 +24,14 @@ STAGES: dict[str, tuple[str, str]] = {
     "other": ("Other", "#8a94a3"),
 }
 """Stage → its name in words and its colour, in the order in which the stages run."""
-CHART_PIXELS = 112
-"""Bar, axis and legend together."""
-SHORTEST_IN_BAR = 0.005
-"""Share of the total below which a stage is only in the table: a sliver that nobody can see would still take a place in the legend."""
+UNKNOWN = "#6f7985"
 
 
-def show_latency(latency: Latency, completion_tokens: int, key: str) -> None:
-    """The line, the bar and, folded, the table."""
-    st.caption(summary(latency, completion_tokens))
-    rows = stage_rows(latency)
-    alt = "; ".join(f"{row['Stage']}: {row['Time']}" for row in rows)
-    st.altair_chart(stacked_bar(rows), width="stretch", key=f"latency-{key}", alt=f"Time by stage. {alt}")
-    with st.expander("Time by stage", key=f"stages-{key}"):
-        st.table(pandas.DataFrame(rows)[["Stage", "Time", "Share"]].set_index("Stage"))
-
-
-def summary(latency: Latency, completion_tokens: int = 0) -> str:
+def summary(latency: Latency, completion_tokens: int = 0, cached: bool = False) -> str:
     """`Answered in 2.3 s · first word after 1.0 s · 41 tokens, 32 a second`."""
     parts = [f"Answered in {in_words(latency.total)}"]
+    if cached:
+        return f"{parts[0]} · from the cache: an earlier answer to the same question"
     first = latency.first_token_ms
     if first is not None:
         parts.append(f"first word after {in_words(first)}")
@@ -68,40 +54,11 @@ def stage_rows(latency: Latency) -> list[dict[str, str | float]]:
     total = latency.total or 1.0
     return [
         {
-            "order": order,
-            "Stage": STAGES[stage][0] if stage in STAGES else stage,
+            "name": STAGES[stage][0] if stage in STAGES else stage,
+            "colour": STAGES[stage][1] if stage in STAGES else UNKNOWN,
             "ms": max(milliseconds, 0.0),
-            "Time": in_words(max(milliseconds, 0.0)),
-            "Share": f"{max(milliseconds, 0.0) / total:.0%}",
+            "time": in_words(max(milliseconds, 0.0)),
+            "share": f"{max(milliseconds, 0.0) / total:.0%}",
         }
-        for order, (stage, milliseconds) in enumerate(ordered)
+        for stage, milliseconds in ordered
     ]
-
-
-def stacked_bar(rows: list[dict[str, str | float]]) -> altair.Chart:
-    """One horizontal bar, its parts the stages in order."""
-    total = sum(float(row["ms"]) for row in rows) or 1.0
-    seen = [row for row in rows if float(row["ms"]) / total >= SHORTEST_IN_BAR]
-    colours = dict(STAGES.values())
-    names = [str(row["Stage"]) for row in seen]
-    return (
-        altair.Chart(pandas.DataFrame(seen), height=CHART_PIXELS)
-        .mark_bar(size=22)
-        .encode(
-            x=altair.X(
-                "ms:Q",
-                stack="zero",
-                title=None,
-                scale=altair.Scale(domain=[0, total], nice=False),
-                axis=altair.Axis(labelExpr="datum.value / 1000 + ' s'", tickCount=5, grid=False),
-            ),
-            color=altair.Color(
-                "Stage:N",
-                sort=names,
-                scale=altair.Scale(domain=names, range=[colours.get(name, "#8a94a3") for name in names]),
-                legend=altair.Legend(orient="bottom", title=None, columns=4, labelLimit=220, symbolType="square", offset=2, padding=0),
-            ),
-            order=altair.Order("order:Q"),
-            tooltip=["Stage:N", "Time:N", "Share:N"],
-        )
-    )

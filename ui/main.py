@@ -1,17 +1,22 @@
 """The script that Streamlit runs for every visit: which pages there are."""
 
+from typing import Literal
+
 import streamlit as st
 
 from ui import chat, evaluation, frame, insights, materials, state
 
 # An emoji: the picture of a `:material/…:` icon would be fetched from another host.
-st.set_page_config(page_title="Lectern", page_icon="📖", layout="centered", initial_sidebar_state="expanded")
+st.set_page_config(page_title="Lectern", page_icon="📖", layout="centered", initial_sidebar_state="auto")
+visitor = frame.visitor()
+# A page that is not the visitor's is left out of the navigation; a link to it is answered in words (`frame.page`).
+for_staff: Literal["visible", "hidden"] = "visible" if visitor and visitor.staff else "hidden"
 st.navigation(
     [
         st.Page(frame.page(chat.show_page), title="Ask", url_path=state.ASK, default=True),
         st.Page(frame.page(materials.show_page, of_empty_courses=True), title="Materials", url_path=state.MATERIALS),
-        st.Page(frame.page(insights.show_page, for_staff=True), title="Insights", url_path="insights"),
-        st.Page(frame.page(evaluation.show_page, for_staff=True), title="Evaluation", url_path="evaluation"),
+        st.Page(frame.page(insights.show_page, for_staff=True), title="Insights", url_path="insights", visibility=for_staff),
+        st.Page(frame.page(evaluation.show_page, for_staff=True), title="Evaluation", url_path="evaluation", visibility=for_staff),
     ],
-    position="top",
+    position="top" if visitor else "hidden",
 ).run()

@@ -11,7 +11,7 @@ Pure functions of strings; no Streamlit here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum, auto
 from itertools import pairwise
 from typing import NamedTuple
@@ -80,9 +80,13 @@ def rich(text: str, colour: str = "") -> str:
     return _from_pieces(pieces(_links_as_text(text)), colour)
 
 
-def marked(text: str, quote: str, colour: str = "yellow-background") -> str:
+def marked(text: str, quote: str) -> str:
     """A document's text with the first place of `quote` highlighted; without a highlight when the quote is not in it."""
-    span = find_quote(text, quote)
+    return marked_at(text, find_quote(text, quote))
+
+
+def marked_at(text: str, span: tuple[int, int] | None, colour: str = "yellow-background") -> str:
+    """A document's text with the characters of `span` highlighted."""
     parts = pieces(text)
     if span is None:
         return _from_pieces(parts)
@@ -96,14 +100,18 @@ def find_quote(text: str, quote: str) -> tuple[int, int] | None:
     return found.span() if found else None
 
 
-def sentences(written: Sequence[Sentence], mode: Mode, draft: str = "") -> str:
+def sentences(written: Sequence[Sentence], mode: Mode, draft: str = "", links: Mapping[int, str] | None = None) -> str:
     """An answer: its sentences with the numbers of their sources, then the sentence being written, muted.
 
     Sentences of a generated answer run on; list items and texts of several lines stand by themselves, and so do quotations.
+
+    Args:
+        links: where the number of a source leads: addresses made by `ui.state.link`, of this page alone.
     """
     quotes = [mode is Mode.EXTRACTIVE or one.quoted for one in written]
     shown = [
-        (_sentence(one, quoted), quoted or _is_item(one.text) or "\n" in one.text) for one, quoted in zip(written, quotes, strict=True)
+        (_sentence(one, quoted, links or {}), quoted or _is_item(one.text) or "\n" in one.text)
+        for one, quoted in zip(written, quotes, strict=True)
     ]
     if draft.strip():
         shown.append((_bullet(draft) + rich(_LIST_ITEM.sub("", draft, count=1), "gray"), _is_item(draft)))
@@ -118,16 +126,16 @@ def sentences(written: Sequence[Sentence], mode: Mode, draft: str = "") -> str:
     return "\n\n".join(blocks)
 
 
-def markers(numbers: Sequence[int]) -> str:
-    """`[1] [3]`, set apart from brackets that a text may hold."""
-    return " ".join(f":primary[\\[{number}\\]]" for number in numbers)
+def markers(numbers: Sequence[int], links: Mapping[int, str]) -> str:
+    """`[1] [3]`, set apart from brackets that a text may hold: links where they lead somewhere."""
+    return " ".join(f"[\\[{n}\\]]({links[n]})" if n in links else f":primary[\\[{n}\\]]" for n in numbers)
 
 
-def _sentence(sentence: Sentence, quoted: bool) -> str:
+def _sentence(sentence: Sentence, quoted: bool, links: Mapping[int, str]) -> str:
     words = re.sub(r"\n\s*\n", "\n", sentence.text)
     text = rich(words if quoted else _LIST_ITEM.sub("", words, count=1))
     mark = f" *{escape(MARKS[sentence.support])}*" if sentence.support in MARKS else ""
-    number = f" {markers(sentence.citations)}" if sentence.citations else ""
+    number = f" {markers(sentence.citations, links)}" if sentence.citations else ""
     shown = f"{text}{mark}{number}"
     return "\n".join(f"> {line}" for line in shown.split("\n")) if quoted else _bullet(sentence.text) + shown
 

@@ -1,22 +1,32 @@
-"""What the page's server adds to Streamlit: headers that let a browser load nothing from elsewhere, and `/health`.
+"""What the page's server adds to Streamlit: headers that let a browser load nothing from elsewhere, and files behind the login.
 
 Streamlit itself sends no Content-Security-Policy. `ui/render.py` already turns images and links into text; the header is the second wall.
+It also gives its files (pictures of pages, downloads) to whoever knows their name, a SHA-224 of the content, and takes uploads of any open
+connection; both are asked for the login here. The page itself is guarded by `ui/access.py`, at each run.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import time
+from typing import Any
 
+import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.auth_util import get_cookie_with_chunks
+from streamlit.web.server.server_util import get_cookie_secret
+from streamlit.web.server.starlette.starlette_app_utils import decode_signed_value
+from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 
 from rag.config import Config
 from rag.errors import LecternError
-from rag.store import Store
+from ui import access
+from ui.access import Visitor
 
 HEADERS = {
     # Streamlit styles inline, starts with one inline script and runs a component's script from a blob; its charts compile expressions.
@@ -37,11 +47,18 @@ HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": ", ".join(
+        f"{feature}=()" for feature in ("camera", "microphone", "geolocation", "display-capture", "payment", "usb", "serial", "midi")
+    ),
 }
+GUARDED = ("/media/", "/_stcore/upload_file/", "/_stcore/metrics")
+"""What Streamlit serves or takes without asking who it is, after the base path."""
 
 
 class SafeHeaders:
-    """Adds HEADERS to every response."""
+    """Adds HEADERS to every response, and `Secure` to every cookie where the page is reached by HTTPS, which Streamlit leaves out."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -50,6 +67,11 @@ class SafeHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                cookies = headers.getlist("set-cookie")
+                if cookies and _served_over_https():
+                    del headers["set-cookie"]
+                    for cookie in cookies:
+                        headers.append("set-cookie", cookie if "; secure" in cookie.lower() else f"{cookie}; Secure")
                 for name, value in HEADERS.items():
                     headers[name] = value
             await send(message)
@@ -57,21 +79,51 @@ class SafeHeaders:
         await self.app(scope, receive, send_with_headers)
 
 
-def health(_: Request) -> JSONResponse:
-    """200 when the catalogue can be read and holds something to answer from; 503 names what is missing. It does not try the models."""
+def _served_over_https() -> bool:
     try:
-        store = Store.open(Config.load().store)
-        try:
-            courses = store.courses()
-        finally:
-            store.close()
+        return access.served_over_https()
+    except LecternError:  # told by the page
+        return False
+
+
+class FilesBehindLogin:
+    """403 for GUARDED without a login that counts, where one is asked for."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _path(scope).startswith(GUARDED) and not may_enter(Request(scope)):
+            await PlainTextResponse("log in first", 403)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def _path(scope: Scope) -> str:
+    base = str(st.get_option("server.baseUrlPath")).strip("/")
+    return str(scope["path"]).removeprefix(f"/{base}") if base else str(scope["path"])
+
+
+def may_enter(request: Request) -> bool:
+    """Whether the page would let in who sends this request; nobody while the settings cannot be read."""
+    try:
+        if not access.login_required():
+            return True
+        return isinstance(access.judge(_claims(request), Config.load(), time.time()), Visitor)
     except LecternError as e:
-        logging.getLogger(__name__).warning("health: %s", e)
-        return JSONResponse({"status": "unavailable", "store": type(e).__name__}, 503)
-    ready = any(course.chunks for course in courses)
-    chunks = {course.name: course.chunks for course in courses}
-    return JSONResponse({"status": "ready" if ready else "empty", "courses": chunks}, 200 if ready else 503)
+        logging.getLogger(__name__).warning("login: %s", e)
+        return False
 
 
-MIDDLEWARE = [Middleware(SafeHeaders)]
-ROUTES = [Route("/health", health)]
+def _claims(request: Request) -> dict[str, Any]:
+    """What the provider said, from Streamlit's signed cookie; nothing where there is none or it was not signed here."""
+
+    def one(name: str) -> bytes | None:
+        value = request.cookies.get(name)
+        return None if value is None else decode_signed_value(get_cookie_secret(), name, value.encode("latin-1"))
+
+    kept = get_cookie_with_chunks(one, USER_COOKIE_NAME)
+    return json.loads(kept) if kept else {}
+
+
+MIDDLEWARE = [Middleware(SafeHeaders), Middleware(FilesBehindLogin)]

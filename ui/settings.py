@@ -13,33 +13,53 @@ from rag.engine import Engine
 from rag.errors import ConfigError
 from rag.presets import length_names, preset_names
 from rag.prompts import AUTO, LANGUAGES, language_name
-from ui import errors
+from ui import errors, render, state
+from ui.access import Visitor
 
 _CHANGES = "chosen_settings"
 AS_SERVED = "as it is set up"
 SERVERS_OWN = frozenset({"large-server"})
 """Presets for whoever runs Lectern."""
 MOST_TOKENS = 1000
+SERVED, QUOTES, SERVER = "written as it is set up", "quoted from the materials", "written by a server"
 
 
 def for_session(engine: Engine) -> Engine:
-    """The engine as this visitor has set it; the models stay the ones that are loaded."""
+    """The engine as this visitor has set it. A generator in this process stays the one that is loaded; a server is another."""
     changes = st.session_state.get(_CHANGES)
     if not changes:
         return engine
     config = engine.config.adjusted(**changes)
+    if config.base_url != engine.config.base_url:
+        return replace(engine, config=config, chat_model=state.connect(config))
     return replace(engine, config=config, chat_model=None if config.generator == NONE else engine.chat_model)
 
 
-def show_settings(served: Config) -> None:
+def show_settings(served: Config, visitor: Visitor) -> None:
     """A popover with the knobs of answering. What cannot be is told and not taken."""
     current = served.adjusted(**st.session_state.get(_CHANGES, {}))
     with st.popover("Settings", icon=":material/tune:", width="stretch"), st.form("settings", border=False):
         st.caption("For your next answers, in this session.")
         preset = st.selectbox("Preset", [AS_SERVED, *(name for name in preset_names() if name not in SERVERS_OWN)], key="set-preset")
-        asked = _knobs(current)
+        asked = _writer(served, current, visitor) | _knobs(current)
         if st.form_submit_button("Use these", width="stretch"):
             _take(served, current, asked, "" if preset == AS_SERVED else preset)
+
+
+def _writer(served: Config, current: Config, visitor: Visitor) -> dict[str, Any]:
+    """Who writes the answers. A server is the staff's to choose: it is sent questions and passages."""
+    choices = [SERVED, QUOTES, *([SERVER] if visitor.staff else [])]
+    now = QUOTES if current.generator == NONE else SERVED if current.base_url == served.base_url else SERVER
+    writer = st.selectbox("Answers are", choices, choices.index(now), key="set-writer")
+    address = model = ""
+    if visitor.staff:
+        address = st.text_input("Server, if chosen above", current.base_url, key="set-base_url", placeholder="http://127.0.0.1:8000/v1")
+        model = st.text_input("Model there", "" if now != SERVER else current.generator, key="set-generator")
+    if writer == SERVER:
+        # Without the key that the config may name: that is for the config's server alone.
+        return {"base_url": address.strip(), "generator": model.strip(), "api_key_variable": ""}
+    names = ("base_url", "generator", "api_key_variable")
+    return {name: getattr(served, name) for name in names} | ({"generator": NONE} if writer == QUOTES else {})
 
 
 def _knobs(current: Config) -> dict[str, Any]:
@@ -75,9 +95,12 @@ def _take(served: Config, current: Config, asked: dict[str, Any], preset: str) -
     changed = {name: value for name, value in asked.items() if value != getattr(current, name)}
     changes = ({"preset": preset} if preset else st.session_state.get(_CHANGES, {})) | changed
     try:
-        served.adjusted(**changes)
+        config = served.adjusted(**changes)
+        if config.base_url != served.base_url:
+            state.connect(config)
     except ConfigError as e:
-        errors.show_error(e)
+        errors.log(e)
+        st.error(render.rich(str(e)))
     else:
         st.session_state[_CHANGES] = changes
         st.rerun()

@@ -1,36 +1,34 @@
-"""Opening a source: the page of a PDF with the passage marked, or the slide, cell or section as text.
+"""The sources of an answer as a list, and the drawer in which one opens: where it stands, with the cited words marked.
 
-A source is opened by its chunk id through the store, within the course on show, never by a path. When the original file is gone, the
-text that was stored stands in.
+A source is opened by its chunk id through the store, within the course on show, never by a path. What is shown of the original file, if it
+is still there as it was read, depends on its kind: `page_view`, `cell_view`, `transcript_view`. The text that was stored stands in for it:
+`text_view`. Each run asks the store again, so that what is hidden or removed meanwhile does not stay open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import streamlit as st
 
+from ingest.office_pages import FORMATS as OFFICE_FORMATS
 from rag.errors import LecternError, StoreError, UnreadableDocument
-from rag.pages import Box, locate_quote, render_page
+from rag.records import StoredDocument
 from rag.store import Store
 from rag.types import LocationKind, Passage, Scope, Source
 from ui import errors, render, state
+from ui.cell_view import show_cell
+from ui.opened import Opened, begin
+from ui.page_cache import page_cache
+from ui.page_view import show_page
+from ui.text_view import show_text
+from ui.transcript_view import show_transcript
 
 QUOTE_CHARACTERS = 260
-DRAWER_PIXELS = 720
-LANGUAGES = {
-    ".py": "python",
-    ".c": "c",
-    ".h": "c",
-    ".cpp": "cpp",
-    ".cu": "cpp",
-    ".java": "java",
-    ".js": "javascript",
-    ".rs": "rust",
-    ".sh": "bash",
-}
-"""Endings of files shown as code, and how to colour them."""
+DRAWER_PIXELS = 760
+GONE = "This source is no longer part of the course. Ask again to get current ones."
 
 
 def show_sources(sources: Sequence[Source], key: str) -> None:
@@ -46,32 +44,41 @@ def show_sources(sources: Sequence[Source], key: str) -> None:
                 args=(passage.chunk_id, source.n),
                 wrap=True,
             )
-            st.caption(render.label(f"“{source.quote}”" if source.quote else passage.chunk.text, QUOTE_CHARACTERS))
+            st.caption(render.label(quoted(source), QUOTE_CHARACTERS))
+
+
+def quoted(source: Source) -> str:
+    """The words a source is cited for; those of the passage where none are."""
+    return f"“{source.quote}”" if source.quote else source.passage.chunk.text
 
 
 def show_opened_source(store: Store, course: str, cited: Sequence[Source]) -> None:
     """The drawer with the source that the URL names, if it names one; `cited` tells which words of it an answer rests on."""
-    opened = state.parameter(state.SOURCE)
-    if opened is None:
+    named = state.parameter(state.SOURCE)
+    begin(named)
+    if named is None:
         return
-    chunk_id, _, number = opened.partition(".")
+    chunk_id, _, number = named.partition(".")
     passage = find_passage(store, course, chunk_id)
-    title = render.label(f"{passage.source} · {passage.chunk.location.label}" if passage else "Source", 90)
+    title = render.label(title_of(passage) if passage else "Source", 90)
 
     @st.dialog(title, width=DRAWER_PIXELS, position="right", on_dismiss=state.close_source)
     def drawer() -> None:
-        if passage is None:
-            st.warning("This source is no longer part of the course. Ask again to get current ones.")
-            return
         try:
-            source = cited_source(passage, number, cited)
-            show_passage(store, source.passage if source else passage, source.quote if source else "")
+            _show_drawer(store, course, chunk_id, number, cited)
         except LecternError as e:
             errors.show_error(e)
         finally:
             store.close()
 
     drawer()
+
+
+def title_of(passage: Passage) -> str:
+    """The file and the place: of a path of headings the last, as the whole path stands above the text."""
+    location = passage.chunk.location
+    place = location.heading[-1] if location.kind is LocationKind.HEADING and location.heading else location.label
+    return f"{passage.source} · {place}"
 
 
 def find_passage(store: Store, course: str, chunk_id: str) -> Passage | None:
@@ -90,68 +97,87 @@ def cited_source(passage: Passage, number: str, cited: Sequence[Source]) -> Sour
     return next((source for source in sources if str(source.n) == number), sources[0] if sources else None)
 
 
-def show_passage(store: Store, passage: Passage, quote: str) -> None:
-    """A passage in its surroundings, the quote marked."""
-    st.caption(render.label(" › ".join((passage.title, *passage.chunk.location.heading)), 300))
-    if passage.chunk.location.kind is not LocationKind.PAGE:
-        _show_text(store, passage, quote)
+def _show_drawer(store: Store, course: str, chunk_id: str, number: str, cited: Sequence[Source]) -> None:
+    passage = find_passage(store, course, chunk_id)
+    if passage is None:
+        st.warning(GONE)
+        return
+    source = cited_source(passage, number, cited)
+    # Where it stands is asked of the store: a document may have been renamed since the answer.
+    shown = replace(source.passage, source=passage.source, title=passage.title) if source else passage
+    opened = Opened(store, store.document(course, passage.source), shown, source.quote if source else "")
+    _show_facts(opened.document)
+    if opened.quote:
+        st.caption(f"Cited: {render.label(f'“{opened.quote}”', QUOTE_CHARACTERS)}")
+    show_passage(opened)
+    _show_actions(course, passage, number)
+
+
+def _show_facts(document: StoredDocument) -> None:
+    """Title, material, week and dates in small print, and what was noticed when the document was read."""
+    st.caption(render.label(" · ".join(facts(document)), 300))
+    for notice in document.notices:
+        st.caption(f"Note: {render.label(notice, 300)}")
+
+
+def facts(document: StoredDocument) -> list[str]:
+    """What the course says of a document, in words."""
+    named = [
+        document.title,
+        document.material,
+        f"week {document.week}" if document.week is not None else None,
+        f"lecture {document.lecture}" if document.lecture is not None else None,
+        document.date,
+        f"due {document.due}" if document.due else None,
+    ]
+    return [one for one in named if one]
+
+
+def show_passage(opened: Opened) -> None:
+    """A passage in its surroundings, from the original where it is still what was read, else from what was stored."""
+    passage = opened.passage
+    if not opened.parts:
+        st.warning(GONE)
         return
     try:
-        data = store.original(passage.course, passage.source)
-        _show_page(data, passage, quote, _pages(store, passage))
-    except (StoreError, UnreadableDocument) as e:
+        data = opened.store.original(passage.course, passage.source)
+    except StoreError as e:
         errors.log(e)
         st.warning("The original file is not available, or it has changed since it was read. This is the text that was stored.")
-        _show_text(store, passage, quote)
+        show_text(opened)
+        return
+    try:
+        _show_original(opened, data)
+    except UnreadableDocument as e:
+        errors.log(e)
+        st.caption("The original cannot be shown here. This is its text.")
+        show_text(opened)
 
 
-def _pages(store: Store, passage: Passage) -> int:
-    return next((document.pages for document in store.documents(passage.course) if document.source == passage.source), 1)
+def _show_original(opened: Opened, data: bytes) -> None:
+    passage = opened.passage
+    match passage.chunk.location.kind:
+        case LocationKind.PAGE:
+            show_page(opened, data, lambda: show_text(opened))
+        case LocationKind.CELL:
+            show_cell(opened, data)
+        case LocationKind.TIME:
+            show_transcript(opened, data)
+        case _ if PurePosixPath(passage.source).suffix.lower() in OFFICE_FORMATS and page_cache().office is not None:
+            with st.spinner("Drawing the pages…"):
+                pdf = page_cache().pdf(data, passage.source, opened.store)
+            show_page(opened, pdf, lambda: show_text(opened))
+        case _:
+            show_text(opened)
 
 
-def _show_page(data: bytes, passage: Passage, quote: str, pages: int) -> None:
-    cited = passage.chunk.location.number or 1
-    key = f"page-{passage.chunk_id}"
-    page = min(max(st.session_state.get(key, cited), 1), pages)
-    boxes = mark_boxes(data, cited, quote, passage) if page == cited else []
-    picture = render_page(data, page, boxes, source=passage.source)
-    back, place, forth = st.columns([1, 2, 1], vertical_alignment="center")
-    back.button("Previous page", key=f"{key}-back", disabled=page <= 1, on_click=_turn_to, args=(key, page - 1), width="stretch")
-    place.markdown(f"Page {page} of {pages}", text_alignment="center")
-    forth.button("Next page", key=f"{key}-forth", disabled=page >= pages, on_click=_turn_to, args=(key, page + 1), width="stretch")
-    st.image(picture, width="stretch", alt=f"Page {page} of {passage.source}" + (", the cited words marked" if boxes else ""))
-    if page == cited and quote and not boxes:
-        st.caption("The cited words could not be found on the picture of this page; they are:")
-        st.markdown(render.marked(quote, quote))
-
-
-def mark_boxes(data: bytes, page: int, quote: str, passage: Passage) -> list[Box]:
-    """Where the quote stands on its page; where the whole passage stands when there is no quote."""
-    return locate_quote(data, page, quote or passage.chunk.text, passage.source)
-
-
-def _turn_to(key: str, page: int) -> None:
-    st.session_state[key] = page
-
-
-def _show_text(store: Store, passage: Passage, quote: str) -> None:
-    """The passage and what stands around it at the same place."""
-    near = [other.chunk for other in store.neighbours(passage) if other.chunk.location == passage.chunk.location] + [passage.chunk]
-    start, end = min(chunk.start for chunk in near), max(chunk.end for chunk in near)
-    text = store.document_text(passage.course, passage.source)[start:end]
-    with st.container(border=True, key="source-text"):
-        language = language_of(passage)
-        if language is None:
-            st.markdown(render.marked(text, quote or passage.chunk.text))
-        else:
-            if quote:
-                st.markdown(f"Cited: {render.marked(quote, quote)}")
-            st.code(text, language=language, wrap_lines=True)
-
-
-def language_of(passage: Passage) -> str | None:
-    """The language that a passage is shown as code in; None for prose."""
-    location = passage.chunk.location
-    if location.kind is LocationKind.CELL:
-        return "python" if location.cell == "code" else None
-    return LANGUAGES.get(PurePosixPath(passage.source).suffix.lower()) if location.kind is LocationKind.LINE else None
+def _show_actions(course: str, passage: Passage, number: str) -> None:
+    """What can be done with the document on show."""
+    with st.container(horizontal=True, key="source-actions"):
+        # A callback would run in the drawer alone: the chat below must see the new address, too.
+        if st.button("Search only here", icon=":material/filter_alt:", key="search-here"):
+            state.search_only_in(passage.source)
+            st.rerun()
+        with st.popover("Link to this source", icon=":material/link:"):
+            st.caption("This address opens the passage for everybody who may see the course.")
+            st.code(state.link_to_source(course, passage.chunk_id, number), language=None, wrap_lines=True)

@@ -1,26 +1,35 @@
 """What outlives one run of the page: the store and the engine for all visitors, the URL and a waiting question for one.
 
-The URL says where a visitor is (`course`, `conversation`, `source`), so that a reload or a shared link shows the same.
+The URL says where a visitor is (`course`, `conversation`, `answer`, `source`) and what the chat is narrowed to, so that a reload or a
+shared link shows the same.
 """
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import NoReturn
+from urllib.parse import quote, urlencode
+from weakref import WeakValueDictionary
 
 import streamlit as st
+from langchain_core.language_models import BaseChatModel
 
 from rag.config import Config
 from rag.engine import Engine
+from rag.generate import load_chat_model
 from rag.store import Store
 from ui.indexing import Indexer
 
 COURSE = "course"
 CONVERSATION = "conversation"
 SOURCE = "source"
-PATH = "path"
+ANSWER = "answer"
+PATH, MATERIAL, WEEK = FILTERS = ("path", "material", "week")
+"""What the chat is narrowed to."""
 ASK, MATERIALS = "ask", "materials"
 """Addresses of pages."""
+_loaded: WeakValueDictionary[Config, Engine] = WeakValueDictionary()
 _WAITING = "waiting_question"
 _ASKER = "asker"
 
@@ -36,7 +45,35 @@ def load_engine(config: Config) -> Engine:
     """The models and the index; takes seconds the first time, and the generator goes on loading behind the page."""
     engine = Engine.from_config(config)
     engine.load_in_background()
+    _loaded[config] = engine
     return engine
+
+
+def engine_if_loaded(config: Config) -> Engine | None:
+    """The shared engine, if a visitor has had it loaded already."""
+    return _loaded.get(config)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A question for the coming run of the page.
+
+    `in_place_of` is the message of an earlier one that it replaces, with all that followed; `again`: the same words, for another answer.
+    """
+
+    question: str
+    in_place_of: int | None = None
+    again: bool = False
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def connect(config: Config) -> BaseChatModel | None:
+    """A generator's server that a visitor has chosen.
+
+    Raises:
+        ConfigError: its address is none.
+    """
+    return load_chat_model(config)
 
 
 @st.cache_resource(show_spinner=False)
@@ -49,12 +86,32 @@ def parameter(name: str) -> str | None:
     return st.query_params.get(name)
 
 
+def link(**parameters: str | int) -> str:
+    """An address of this page, relative: `?course=optics&source=12.1`."""
+    return f"?{urlencode(parameters, quote_via=quote)}"
+
+
 def go_to_course(course: str) -> None:
     st.query_params.from_dict({COURSE: course})
 
 
 def go_to_conversation(course: str, conversation_id: str) -> None:
-    st.query_params.from_dict({COURSE: course, CONVERSATION: conversation_id})
+    """Shows a conversation; what the chat is narrowed to stays."""
+    kept = {name: value for name in FILTERS if (value := parameter(name))}
+    st.query_params.from_dict({COURSE: course, CONVERSATION: conversation_id} | kept)
+
+
+def narrow(name: str, value: str | int | None) -> None:
+    """Narrows the chat by one of FILTERS; None takes that filter away."""
+    if value is None:
+        st.query_params.pop(name, None)
+    else:
+        st.query_params[name] = str(value)
+
+
+def clear_filters() -> None:
+    for name in FILTERS:
+        st.query_params.pop(name, None)
 
 
 def go_to_page(url_path: str, **parameters: str) -> NoReturn:
@@ -68,19 +125,41 @@ def _nothing() -> None:
 
 def open_source(chunk_id: int, number: int) -> None:
     """Opens a passage for the words that citation `number` rests on."""
-    st.query_params[SOURCE] = f"{chunk_id}.{number}"
+    open_place(opened(chunk_id, number))
+
+
+def opened(chunk_id: int, number: int) -> str:
+    """A passage and the number it is cited under, as they stand in the URL: `12.1`."""
+    return f"{chunk_id}.{number}"
+
+
+def open_place(place: str) -> None:
+    st.query_params[SOURCE] = place
 
 
 def close_source() -> None:
     st.query_params.pop(SOURCE, None)
 
 
-def wait_for_answer(question: str) -> None:
-    """Keeps a question for the coming run of the page: an example was clicked."""
-    st.session_state[_WAITING] = question
+def ask(question: str, in_place_of: int | None = None, again: bool = False) -> None:
+    """Keeps a question for the coming run of the page: a button was pressed."""
+    st.session_state[_WAITING] = Request(question, in_place_of, again)
 
 
-def take_waiting_question() -> str | None:
+def search_only_in(source: str) -> None:
+    """Narrows the chat to one document, and closes what is open; a conversation goes on."""
+    clear_filters()
+    narrow(PATH, source)
+    close_source()
+
+
+def link_to_source(course: str, chunk_id: int, number: str) -> str:
+    """The address that opens a passage for anybody of the course: no conversation is in it."""
+    page = (st.context.url or "").partition("?")[0]
+    return page + link(course=course, source=f"{chunk_id}.{number}" if number else chunk_id)
+
+
+def take_request() -> Request | None:
     return st.session_state.pop(_WAITING, None)
 
 

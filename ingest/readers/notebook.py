@@ -13,19 +13,19 @@ from rag.types import Document, Location, LocationKind, Section
 
 OUTPUT_CHARACTERS = 2000  # of one cell: a training log of megabytes would drown the lecture
 
-_KINDS = {"markdown": "markdown", "heading": "markdown", "code": "code"}
-_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+KINDS = {"markdown": "markdown", "heading": "markdown", "code": "code"}
+COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _INLINE_DATA = re.compile(r"!\[[^\]]*\]\((?:data:|attachment:)[^)]*\)|data:[\w/+.-]+;base64,[A-Za-z0-9+/=]+")
 
 
 def read(data: bytes, source: str) -> Document:
     """One Section a cell that holds text, numbered over all cells."""
-    cells = _load_cells(data, source)
+    cells = load_cells(data, source)
     sections: list[Section] = []
     path: list[tuple[int, str]] = []
     title = ""
     for number, cell in enumerate(cells, start=1):
-        kind = _KINDS.get(str(cell.get("cell_type")), "raw")
+        kind = KINDS.get(str(cell.get("cell_type")), "raw")
         text = _cell_text(cell, kind)
         for heading in find_headings(text) if kind == "markdown" else ():
             path = [step for step in path if step[0] < heading.level] + [(heading.level, heading.title)]
@@ -38,7 +38,8 @@ def read(data: bytes, source: str) -> Document:
     return Document(title or stem(source), tuple(sections))
 
 
-def _load_cells(data: bytes, source: str) -> list[dict[str, Any]]:
+def load_cells(data: bytes, source: str) -> list[dict[str, Any]]:
+    """The cells as the JSON they are, in order."""
     try:
         notebook = json.loads(decode(data, source), strict=False)
     except RecursionError as error:
@@ -49,9 +50,9 @@ def _load_cells(data: bytes, source: str) -> list[dict[str, Any]]:
         ) from error
     if isinstance(notebook, dict) and isinstance(notebook.get("worksheets"), list):  # nbformat 3
         sheets = [sheet for sheet in notebook["worksheets"] if isinstance(sheet, dict)]
-        cells = [cell for sheet in sheets for cell in _items(sheet.get("cells"))]
+        cells = [cell for sheet in sheets for cell in items(sheet.get("cells"))]
     elif isinstance(notebook, dict) and isinstance(notebook.get("cells"), list):
-        cells = _items(notebook["cells"])
+        cells = items(notebook["cells"])
     else:
         raise UnreadableDocument(f"{source} is JSON but no notebook: it has neither `cells` nor `worksheets`")
     return cells
@@ -59,13 +60,13 @@ def _load_cells(data: bytes, source: str) -> list[dict[str, Any]]:
 
 def _cell_text(cell: dict[str, Any], kind: str) -> str:
     """What the cell says: its source, and for code what it printed."""
-    text = _text(cell.get("source", cell.get("input")))
+    text = text_of(cell.get("source", cell.get("input")))
     if kind != "code":
         text = _INLINE_DATA.sub("", text)
     if cell.get("cell_type") == "heading":  # nbformat 3
         level = cell.get("level")
         return f"{'#' * level if isinstance(level, int) and 1 <= level <= 6 else '#'} {one_line(text)}"
-    output = "\n".join(filter(None, (_output_text(output) for output in _items(cell.get("outputs"))))) if kind == "code" else ""
+    output = "\n".join(filter(None, (_output_text(output) for output in items(cell.get("outputs"))))) if kind == "code" else ""
     if len(output) > OUTPUT_CHARACTERS:
         output = f"{output[:OUTPUT_CHARACTERS].rstrip()}\n… (output cut: {len(output) - OUTPUT_CHARACTERS} more characters)"
     return "\n\n".join(filter(None, (text.strip("\n"), output and f"Output:\n{output}")))
@@ -74,19 +75,20 @@ def _cell_text(cell: dict[str, Any], kind: str) -> str:
 def _output_text(output: dict[str, Any]) -> str:
     """An output's words: what was printed, the plain or LaTeX form of a value, the name and message of an error."""
     if output.get("output_type") in ("error", "pyerr"):
-        return f"{_text(output.get('ename'))}: {_text(output.get('evalue'))}".strip(": \n")
+        return f"{text_of(output.get('ename'))}: {text_of(output.get('evalue'))}".strip(": \n")
     bundle = output.get("data")
     forms = bundle if isinstance(bundle, dict) else output  # nbformat 3 keeps them in the output itself
-    latex = _text(forms.get("text/latex", forms.get("latex")))
-    plain = _text(forms.get("text/plain", forms.get("text")))
-    return _COLOURS.sub("", latex or plain).strip("\n")
+    latex = text_of(forms.get("text/latex", forms.get("latex")))
+    plain = text_of(forms.get("text/plain", forms.get("text")))
+    return COLOURS.sub("", latex or plain).strip("\n")
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     """A multi-line string of the format: one string, or a list of lines."""
     lines = value if isinstance(value, list) else [value]
     return clean("".join(line for line in lines if isinstance(line, str)))
 
 
-def _items(value: object) -> list[dict[str, Any]]:
+def items(value: object) -> list[dict[str, Any]]:
+    """The objects in what should be a list of them."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple
 
 from ingest.readers._common import decode, one_line, stem
+from ingest.readers._hidden import strip_text
 from rag.errors import UnreadableDocument
 from rag.types import Document, Location, LocationKind, Section
 
@@ -42,6 +43,12 @@ def read(data: bytes, source: str) -> Document:
             sections.append(_section(cues[first : number + 1]))
             first = number + 1
     return Document(stem(source), tuple(sections))
+
+
+def read_cues(data: bytes, source: str) -> list[Cue]:
+    """What is said, in order, each thing once, as it is shown to a person: without characters that have no shape."""
+    cues = _drop_repeats(_parse_cues(decode(data, source)))
+    return [Cue(cue.start, strip_text(cue.text)) for cue in cues]
 
 
 def _section(cues: list[Cue]) -> Section:

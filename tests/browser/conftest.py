@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 
 import pytest
-from running_app import CHROMIUM, ROOT, Visit, browser_visit, ingest, running_app
+from running_app import ROOT, Visit, browser_visit, ingest, need_chromium, running_app
 
 FILES = ("lectures/07-inference-kv-cache.pdf", "labs/lab1-attention.ipynb", "syllabus.docx")
 HOSTILE = """# Zebra policy
@@ -21,9 +20,7 @@ The zebra formula is $z = \\frac{a}{b}$ for each zebra.
 
 @pytest.fixture(scope="session")
 def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if not CHROMIUM.exists():
-        message = f"there is no {CHROMIUM}; install it with: apt-get install chromium"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
+    need_chromium()
     folder = tmp_path_factory.mktemp("browser") / "demo"
     for file in FILES:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)

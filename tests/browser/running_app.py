@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Page, sync_playwright
+import pytest
+from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -44,6 +46,10 @@ _WATCH = """nth => {
 """Notes every text that the nth message shows; looking again and again from outside misses most of a quick answer."""
 
 
+_PROBED = re.compile(r"/(?!_stcore)[\w-]+/_stcore/(?:health|host-config)$")
+"""Opened at the address of a page, Streamlit looks for its server below that address first, and gets a 404."""
+
+
 @dataclass
 class Visit:
     """A page, the hosts it asked anything of, and what its console complained about."""
@@ -55,6 +61,31 @@ class Visit:
     @property
     def answers(self) -> int:
         return self.page.get_by_text("Answered in").count()
+
+    def summary(self, nth: int = 0) -> str:
+        """How long an answer took, as its foot says."""
+        return self.page.get_by_text("Answered in").nth(nth).inner_text()
+
+    def another(self) -> Visit:
+        """Another visitor: the same browser, nothing shared with this one."""
+        browser = self.page.context.browser
+        assert browser is not None
+        return Visit.watching(browser.new_context(viewport=self.page.viewport_size).new_page())
+
+    @classmethod
+    def watching(cls, page: Page) -> Visit:
+        visit = cls(page)
+        page.on("request", lambda request: visit.hosts.add(urlsplit(request.url).hostname or ""))
+        page.on("websocket", lambda websocket: visit.hosts.add(urlsplit(websocket.url).hostname or ""))
+        page.on("console", visit.hear)
+        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        return visit
+
+    def hear(self, message: ConsoleMessage) -> None:
+        """Keeps what the console complains of."""
+        where = message.location["url"]
+        if message.type == "error" and not _PROBED.search(where):
+            self.complaints.append(f"{message.text} {where}")
 
     def open(self, url: str) -> None:
         """The page, its models loaded."""
@@ -85,6 +116,13 @@ class Visit:
         self.page.wait_for_timeout(700)
 
 
+def need_chromium() -> None:
+    """Skips the test where there is no Chromium; fails it in CI."""
+    if not CHROMIUM.exists():
+        message = f"there is no {CHROMIUM}; install it with: apt-get install chromium"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
+
+
 def ingest(folder: Path, store: Path) -> None:
     """Makes a store of a course folder, as a user does."""
     subprocess.run(
@@ -93,7 +131,7 @@ def ingest(folder: Path, store: Path) -> None:
 
 
 @contextmanager
-def running_app(store: Path, **settings: str) -> Iterator[str]:
+def running_app(store: Path, app: str = "app.py", **settings: str) -> Iterator[str]:
     """The app's address while it runs; `settings` are environment variables."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -101,7 +139,7 @@ def running_app(store: Path, **settings: str) -> Iterator[str]:
     environment = {**os.environ, "LECTERN_STORE": str(store), **settings}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+            [sys.executable, "-m", "streamlit", "run", app, "--server.port", str(port)],
             cwd=ROOT,
             env=environment,
             stdout=log,
@@ -139,11 +177,6 @@ def browser_visit(width: int = 1280, height: int = 900, dark: bool = False) -> I
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
             page = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light").new_page()
-            visit = Visit(page)
-            page.on("request", lambda request: visit.hosts.add(urlsplit(request.url).hostname or ""))
-            page.on("websocket", lambda websocket: visit.hosts.add(urlsplit(websocket.url).hostname or ""))
-            page.on("console", lambda message: visit.complaints.append(message.text) if message.type == "error" else None)
-            page.on("pageerror", lambda error: visit.complaints.append(str(error)))
-            yield visit
+            yield Visit.watching(page)
         finally:
             browser.close()

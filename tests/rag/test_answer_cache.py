@@ -153,7 +153,7 @@ def test_a_removed_document_is_out_of_memory_at_once(caching: Engine) -> None:
     again = answer(QUESTION, OPTICS, caching)
     assert not again.cached
     assert all(source.passage.source != "syllabus.md" for source in again.sources)
-    assert [kept.text for kept in caching.cache._answers.values() if "5 points" in kept.text] == []
+    assert [kept.text for kept in caching.cache._values.values() if "5 points" in kept.text] == []
 
 
 def test_without_a_cache_nothing_is_kept(engine: Engine) -> None:

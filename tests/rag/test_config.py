@@ -87,3 +87,14 @@ def test_what_becomes_of_unsupported_sentences_is_one_of_three() -> None:
     assert Config(unsupported="mark").unsupported == "mark"
     with pytest.raises(ConfigError, match="unsupported is 'hide'; expected replace, drop, mark"):
         Config(unsupported="hide")
+
+
+def test_lists_of_addresses_come_from_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "lectern.toml"
+    file.write_text('staff = ["a@b.edu", "C@b.edu"]\nstudents = ["@b.edu"]\nlogin_hours = 2\n')
+    config = Config.load(file)
+    assert (config.staff, config.students, config.login_hours) == (("a@b.edu", "C@b.edu"), ("@b.edu",), 2.0)
+    for wrong in ('staff = "a@b.edu"', "staff = [3]"):
+        file.write_text(wrong)
+        with pytest.raises(ConfigError, match="expected a list of texts"):
+            Config.load(file)

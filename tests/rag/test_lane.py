@@ -29,3 +29,11 @@ def test_giving_way_to_nobody_keeps_the_lane() -> None:
         assert lane.waiting == 0
     with lane:
         pass
+
+
+def test_work_that_can_be_left_undone_waits_for_an_idle_lane() -> None:
+    lane = Lane()
+    assert lane.wait_until_idle(0)
+    with lane:
+        assert not lane.wait_until_idle(0)
+    assert lane.wait_until_idle(0)

@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.config import Config
+from rag.config import ACCESS, Config
 from rag.engine import Engine
 from rag.errors import LecternError
 from rag.evaluate import Evaluation, Judged, evaluate
 from rag.golden import Golden, QuestionSet
-from rag.runs import Run, compare, load_run, make_run, make_setting, paired_difference, run_path, save_run
+from rag.runs import Run, compare, load_run, make_run, make_setting, named_run_path, paired_difference, run_path, run_paths, save_run
 from rag.types import Scope
 from support import HashingEmbedder
 
@@ -143,5 +144,21 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
 
 def test_every_setting_is_kept() -> None:
     setting = make_setting(Config(), "c", QuestionSet(Path("q"), "", []), HashingEmbedder.stamp, 3)
-    assert {f"config.{name}" for name in Config.__dataclass_fields__} <= setting.keys()
+    assert {f"config.{name}" for name in Config.__dataclass_fields__ if name not in ACCESS} <= setting.keys()
+    assert not [name for name in ACCESS if f"config.{name}" in setting]
     assert json.loads(json.dumps(setting)) == setting
+
+
+@pytest.mark.parametrize("name", ["", "../outside", "/etc/passwd", "a/b", ".hidden", "a b", "other.json", "a\n", "x" * 81])
+def test_a_name_leads_nowhere_but_below_the_store(name: str, tmp_path: Path) -> None:
+    with pytest.raises(LecternError, match="is no name for a run"):
+        named_run_path(name, tmp_path)
+
+
+def test_runs_of_a_store_are_listed_newest_first(tmp_path: Path) -> None:
+    assert run_paths(tmp_path) == []
+    for age, name in enumerate(("base", "v1.2")):
+        path = named_run_path(name, tmp_path)
+        save_run(run(name, {"a": {"mrr@10": 1.0}}), path)
+        os.utime(path, ns=(age, age))
+    assert [path.name for path in run_paths(tmp_path)] == ["v1.2.json", "base.json"]

@@ -18,7 +18,7 @@ from rag.errors import DiskFull, StoreBusy, StoreError, StoreMismatch, StoreMiss
 from rag.lexical import any_word
 from rag.migrations import MIGRATIONS
 from rag.moments import ANY
-from rag.records import EmbedderStamp, NewDocument, SetAside
+from rag.records import EmbedderStamp, NewDocument, Part, SetAside
 from rag.store import Store
 from rag.types import Chunk, Location, LocationKind, Scope
 
@@ -67,6 +67,24 @@ def test_a_document_comes_back_as_it_was_saved(optics: Store) -> None:
     assert [passage.chunk.text for passage in passages.values()] == ["lens one", "lens two"]
     text = optics.document_text("optics", "a.pdf")
     assert all(text[p.chunk.start : p.chunk.end] == p.chunk.text for p in passages.values())
+
+
+def test_the_parts_of_a_document_are_its_places_in_order_and_only_while_it_is_visible(store: Store, tmp_path: Path) -> None:
+    pages = [Location(LocationKind.PAGE, number) for number in (1, 1, 3)]
+    new = document("a.pdf", "one", "two", "three", sha256="s", facts={"visible": "2999-01-01T00:00:00+00:00", "week": "2"})
+    chunks = [replace(chunk, location=page) for chunk, page in zip(new.chunks, pages, strict=True)]
+    store.save_course("c", "", tmp_path)
+    store.save_document("c", replace(new, chunks=chunks))
+    assert store.parts("c", "a.pdf") == []
+    assert store.parts("c", "a.pdf", at=ANY) == [Part(0, 8, pages[0]), Part(10, 15, pages[2])]
+    assert store.parts("other", "a.pdf", at=ANY) == store.parts("c", "b.pdf", at=ANY) == []
+    assert store.document("c", "a.pdf", at=ANY).week == 2
+    with pytest.raises(StoreError, match="has no document a.pdf"):
+        store.document("c", "a.pdf")
+    assert store.has_file("s")
+    assert not store.has_file("t")
+    store.remove_documents("c", ["a.pdf"])
+    assert not store.has_file("s")
 
 
 def test_saving_again_replaces_and_ids_are_never_used_again(optics: Store) -> None:

@@ -5,7 +5,7 @@ from handmade_pdf import PdfMaker, Words
 from PIL import Image
 
 from rag.errors import UnreadableDocument
-from rag.pages import find_words, locate_quote, render_page
+from rag.pages import count_pages, find_page, find_words, locate_quote, open_pdf, page_characters, render_page
 
 
 def test_a_quote_is_found_across_lines_and_hyphen(lecture_pdf: bytes) -> None:
@@ -19,6 +19,19 @@ def test_a_quote_is_found_across_lines_and_hyphen(lecture_pdf: bytes) -> None:
 def test_a_quote_of_another_page_is_not_found(lecture_pdf: bytes) -> None:
     assert locate_quote(lecture_pdf, 2, "ascending or descending") == []
     assert locate_quote(lecture_pdf, 1, "… !") == []
+
+
+def test_the_page_that_holds_a_quote_is_found_from_anywhere(lecture_pdf: bytes) -> None:
+    pages = count_pages(lecture_pdf)
+    for page in range(1, pages + 1):
+        words = page_words(lecture_pdf, page)
+        assert {find_page(lecture_pdf, words, near) for near in (0.0, 0.5, 1.0)} == {page}
+    assert find_page(lecture_pdf, "words of no page of this lecture") is None
+
+
+def page_words(data: bytes, page: int) -> str:
+    with open_pdf(data, "the PDF") as document:
+        return page_characters(document[page - 1].get_textpage())
 
 
 def test_words_are_matched_whole() -> None:

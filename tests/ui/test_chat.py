@@ -10,21 +10,6 @@ from rag.types import Waiting
 from ui import chat, errors
 
 
-@pytest.mark.parametrize(
-    ("titles", "questions"),
-    [
-        ([], []),
-        (["Rules"], ["Explain “Rules”."]),
-        (["Lecture 1: A", "Lecture 2: B", "Lecture 3: C", "Syllabus"], ["Explain “A”.", "Explain “B”.", "Explain “C”."]),
-        ([f"Lecture {n}: T{n}" for n in range(9)], ["Explain “T1”.", "Explain “T4”.", "Explain “T7”."]),
-        (["Lecture 1: A", "Transcript of lecture 1: A"], ["Explain “A”."]),
-    ],
-    ids=["none", "one", "only those with a topic", "spread", "no topic twice"],
-)
-def test_example_questions(titles, questions):
-    assert chat.example_questions(titles) == questions
-
-
 def test_reading_names_each_document_once():
     assert chat.reading(["a.pdf", "b.md", "a.pdf"]) == r"Reading 3 passages: a\.pdf\, b\.md"
     assert chat.reading(["a.pdf"]) == r"Reading 1 passage: a\.pdf"

@@ -16,6 +16,10 @@ def test_the_summary_names_total_first_word_and_speed():
     assert latency.summary(EXTRACTIVE) == "Answered in 26 ms"
 
 
+def test_an_answer_of_the_cache_says_so():
+    assert latency.summary(EXTRACTIVE, 0, cached=True) == "Answered in 26 ms · from the cache: an earlier answer to the same question"
+
+
 def test_the_first_token_waits_for_every_stage_before_it():
     assert GENERATED.first_token_ms == 500.0
     assert EXTRACTIVE.first_token_ms is None
@@ -23,7 +27,7 @@ def test_the_first_token_waits_for_every_stage_before_it():
 
 def test_stages_come_in_the_order_they_run_and_nothing_is_lost():
     rows = latency.stage_rows(Latency({"new stage": 1.0, **GENERATED.stages}, 2001.0))
-    assert [row["Stage"] for row in rows] == [
+    assert [row["name"] for row in rows] == [
         "Embed the question",
         "Search by meaning",
         "Wait for a turn",
@@ -34,13 +38,6 @@ def test_stages_come_in_the_order_they_run_and_nothing_is_lost():
         "new stage",
     ]
     assert sum(row["ms"] for row in rows) == 2001.0
-
-
-def test_slivers_are_left_out_of_the_bar():
-    chart = latency.stacked_bar(latency.stage_rows(GENERATED)).to_dict()
-    (data,) = chart["datasets"].values()
-    assert [row["Stage"] for row in data] == ["Embed the question", "Wait for a turn", "Read the prompt", "Write the answer", "Other"]
-    assert chart["encoding"]["color"]["scale"]["domain"] == [row["Stage"] for row in data]
 
 
 @pytest.mark.parametrize(

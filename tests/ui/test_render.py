@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from payloads import PAYLOADS
 from rag.types import Mode, Sentence, Support
 from ui import render
 
@@ -97,6 +98,16 @@ def test_attacks_stay_text_in_answers_and_at_every_streamed_prefix(attack, mode)
     written = [Sentence(attack, Support.WEAK, (1,))]
     for end in range(len(attack) + 1):
         assert_inert(render.sentences(written, mode, attack[:end]))
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_payloads_stay_text_at_every_prefix_of_a_draft_and_everywhere_when_whole(payload):
+    for end in range(len(payload) + 1):
+        assert_inert(render.sentences([], Mode.GENERATED, payload[:end]))
+    for mode in Mode:
+        assert_inert(render.sentences([Sentence(payload, Support.WEAK, (1,))], mode, payload))
+    for shown_text in (render.label(payload), render.label(payload, 40), render.rich(payload), render.marked(payload, payload[3:20])):
+        assert_inert(shown_text)
 
 
 PIECES = st.sampled_from(

@@ -1,0 +1,97 @@
+"""By keyboard alone: what can be reached, in which order, and that the focus can be seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page
+from running_app import ANSWER_MS, Visit
+
+pytestmark = pytest.mark.browser
+
+QUESTION = "What does the KV cache store for each layer and each token?"
+MOST_STEPS = 80
+
+_FOCUSED = """() => {
+    let one = document.activeElement;
+    while (one && one.shadowRoot && one.shadowRoot.activeElement) one = one.shadowRoot.activeElement;
+    if (!one || one === document.body) return "";
+    const label = document.getElementById(one.getAttribute("aria-labelledby"))?.innerText;
+    const name = one.getAttribute("aria-label") || label || one.labels?.[0]?.innerText || one.innerText || one.getAttribute("placeholder");
+    return `${one.getAttribute("role") || one.tagName.toLowerCase()}: ${(name || "").trim().replace(/\\s+/g, " ")}`;
+}"""
+"""Role and name of what has the focus, `button: New conversation`; empty for nothing."""
+_SEEN = """() => {
+    const one = document.activeElement, box = one.getBoundingClientRect();
+    const looks = getComputedStyle(one), wrap = getComputedStyle(one.closest("[data-baseweb], [data-testid=stChatInput]") || one);
+    const marks = style => (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0)
+        || style.boxShadow !== "none" || parseFloat(style.borderTopWidth) > 0;
+    return box.width > 0 && box.height > 0 && [looks, wrap].some(marks);
+}"""
+"""Whether something that can be seen has the focus, with an outline, a shadow or a border."""
+
+
+def steps(page: Page, key: str = "Tab") -> Iterator[str]:
+    """What gets the focus, one step after the other, until it comes round."""
+    seen: list[str] = []
+    for _ in range(MOST_STEPS):
+        page.keyboard.press(key)
+        focused = page.evaluate(_FOCUSED)
+        if focused and len(seen) > 3 and focused == seen[0]:
+            return
+        seen.append(focused)
+        yield focused
+
+
+def tab_to(page: Page, pattern: str, key: str = "Tab") -> str:
+    """Goes on until something of that role and name has the focus, and checks that this can be seen."""
+    passed = []
+    for focused in steps(page, key):
+        passed.append(focused)
+        if re.search(pattern, focused):
+            assert page.evaluate(_SEEN), f"{focused} has the focus, and nothing shows it"
+            return focused
+    raise AssertionError(f"nothing like {pattern!r} is reached; what is: {passed}")
+
+
+def test_everything_that_can_be_reached_has_a_name(visit: Visit):
+    nameless = [focused for focused in steps(visit.page) if focused and focused.endswith(": ")]
+    assert nameless == []
+
+
+def test_a_question_is_asked_opened_and_left_by_keyboard(visit: Visit):
+    page = visit.page
+    tab_to(page, "Ask about this course")
+    page.keyboard.type(QUESTION)
+    page.keyboard.press("Enter")
+    page.get_by_text("Answered in").wait_for(timeout=ANSWER_MS)
+    visit.settle()
+    tab_to(page, r"^button: \\[1\\] |^button: .*\[1\] ", "Shift+Tab")
+    page.keyboard.press("Enter")
+    page.get_by_test_id("stDialog").wait_for(timeout=20_000)
+    visit.settle()
+    assert page.evaluate("document.querySelector('[data-testid=stDialog]').contains(document.activeElement)"), "the focus stays behind"
+    tab_to(page, "Close|Previous page|Next page")
+    page.keyboard.press("Escape")
+    page.get_by_test_id("stDialog").wait_for(state="detached")
+
+
+def test_an_answer_is_stopped_by_keyboard(visit: Visit):
+    page = visit.page
+    tab_to(page, "Ask about this course")
+    page.keyboard.type("Explain how attention and the KV cache work together, in detail.")
+    page.keyboard.press("Enter")
+    page.get_by_text("Reading 4 passages").wait_for(timeout=30_000)
+    tab_to(page, "(?i)stop")
+    page.keyboard.press("Enter")
+    page.get_by_test_id("stChatInputSubmitButton").wait_for(timeout=10_000)
+    page.wait_for_timeout(2000)
+    assert visit.answers == 0
+
+
+def test_the_sidebar_is_reached(visit: Visit):
+    page = visit.page
+    for pattern in ("Course", "New conversation", "Settings"):
+        tab_to(page, pattern)

@@ -1,0 +1,61 @@
+"""What the start-up checks say of who may reach the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rag import doctor
+from rag.config import Config
+from rag.errors import ConfigError
+
+LOCAL = '[server]\naddress = "127.0.0.1"\n'
+AUTH = '[auth]\nclient_id = "x"\n'
+STAFF = Config(staff=("a@b.edu",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "secrets", "config", "ok", "words"),
+    [
+        (LOCAL, "", Config(), True, "off: whoever sits at this machine"),
+        ("", "", Config(), None, "every address of this machine: whoever reaches it may do everything"),
+        ('[server]\naddress = "0.0.0.0"\n', "[other]\n", Config(), None, "off, and the page listens on 0.0.0.0"),
+        (LOCAL, AUTH, STAFF, True, "on; 1 staff, students: whoever can log in"),
+        (LOCAL, "[auth]\n", Config(), None, "on; no staff is listed"),
+        ("", AUTH, Config(staff=("a@b.edu",), students=("@b.edu",)), True, "students: @b.edu; the page listens on every address"),
+    ],
+)
+def test_login(settings: str, secrets: str, config: Config, ok: bool | None, words: str, folders: list[Path]) -> None:
+    (folders[1] / "config.toml").write_text(settings)
+    if secrets:
+        (folders[0] / "secrets.toml").write_text(secrets)
+    found = doctor._login(config)
+    assert found[0] is ok
+    assert words in found[1]
+
+
+def test_secrets_that_cannot_be_read_are_told(folders: list[Path]) -> None:
+    (folders[0] / "secrets.toml").write_text("[auth")
+    with pytest.raises(ConfigError, match="nobody is let in until it is mended"):
+        doctor._login(Config())
+
+
+def test_a_missing_library_is_told(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    (folders[0] / "secrets.toml").write_text(AUTH)
+    monkeypatch.setattr(doctor, "_is_installed", lambda name: False)
+    assert doctor._login(STAFF) == (
+        False,
+        'on, but Authlib is missing, so nobody can log in; run: pip install -c constraints.txt -e ".[login]"',
+    )
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The user's and the project's folder of Streamlit's files."""
+    both = [tmp_path / "user", tmp_path / "project"]
+    for folder in both:
+        folder.mkdir()
+    monkeypatch.setattr(doctor, "_STREAMLIT_FOLDERS", tuple(both))
+    monkeypatch.delenv("STREAMLIT_SERVER_ADDRESS", raising=False)
+    return both

@@ -1,0 +1,101 @@
+"""The visitor's conversations in the sidebar: begin, find, open, rename, take along, delete."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import streamlit as st
+
+from rag import conversations
+from rag.conversations import Conversation
+from rag.export import conversation_to_json, conversation_to_markdown
+from rag.store import Store
+from ui import errors, render, state
+from ui.frame import Frame
+
+SEARCH_FROM = 5
+"""Conversations from which on they can be searched."""
+_SEARCH = "conversation_words"
+
+
+def show_conversations(shown: Frame, current: Conversation | None) -> None:
+    """Everything about conversations; to be called in the sidebar."""
+    store, course, owner = shown.place.store, shown.course, shown.visitor.owner
+    st.button("New conversation", icon=":material/edit_square:", key="new", width="stretch", on_click=state.go_to_course, args=(course,))
+    if current is not None:
+        _show_current(store, current)
+    words = st.session_state.get(_SEARCH, "")
+    found = conversations.list_conversations(store, course, owner, words)
+    if not found and not words:
+        return
+    st.caption("Conversations")
+    if words or len(found) >= SEARCH_FROM:
+        st.text_input("Search conversations", key=_SEARCH, placeholder="Search conversations", label_visibility="collapsed")
+    if not found:
+        st.caption("None of your conversations holds these words.")
+    with st.container(gap=None, key="conversations"):
+        for one in found:
+            st.button(
+                render.label(one.title),
+                key=f"conversation-{one.id}",
+                type="secondary" if current and one.id == current.id else "tertiary",
+                on_click=state.go_to_conversation,
+                args=(course, one.id),
+                width="stretch",
+                wrap=False,
+            )
+
+
+def _show_current(store: Store, conversation: Conversation) -> None:
+    with st.popover("This conversation", icon=":material/more_horiz:", width="stretch"):
+        key = f"title-{conversation.id}"
+        st.text_input(
+            "Title",
+            conversation.title,
+            key=key,
+            max_chars=conversations.TITLE_CHARACTERS,
+            on_change=_rename,
+            args=(store, conversation.id, key),
+        )
+        messages = conversations.messages(store, conversation)
+        title = store.course(conversation.course).title
+        name = re.sub(r"[^\w-]+", "-", conversation.title).strip("-") or "conversation"
+        st.download_button(
+            "Export as Markdown",
+            conversation_to_markdown(conversation, messages, title),
+            f"{name}.md",
+            "text/markdown",
+            key="export-markdown",
+            on_click="ignore",
+            width="stretch",
+        )
+        st.download_button(
+            "Export as JSON",
+            json.dumps(conversation_to_json(conversation, messages, title), ensure_ascii=False, indent=1),
+            f"{name}.json",
+            "application/json",
+            key="export-json",
+            on_click="ignore",
+            width="stretch",
+        )
+        st.caption("Deleting takes its questions, answers and your thumbs away for good.")
+        st.button(
+            "Delete it",
+            key="delete",
+            icon=":material/delete:",
+            on_click=_delete,
+            args=(store, conversation),
+            width="stretch",
+        )
+
+
+@errors.told
+def _rename(store: Store, conversation_id: str, key: str) -> None:
+    conversations.rename(store, conversation_id, st.session_state[key])
+
+
+@errors.told
+def _delete(store: Store, conversation: Conversation) -> None:
+    conversations.delete(store, conversation.id)
+    state.go_to_course(conversation.course)

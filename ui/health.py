@@ -1,0 +1,96 @@
+"""`/health`: whether Lectern can answer, and how busy it is. With `?probe`, tried by a real search and a real token of the generator."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from langchain_core.messages import HumanMessage
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from rag.config import NONE, Config
+from rag.engine import Engine
+from rag.errors import LecternError
+from rag.generate import stream_chat
+from rag.records import Course
+from rag.store import Store
+from rag.types import Decoding, Scope
+from ui import state
+from ui.server import may_enter
+
+_LOG = logging.getLogger(__name__)
+
+
+def health(request: Request) -> JSONResponse:
+    """200 when there is something to answer from and, if that is tried, search and generator work; 503 names what does not."""
+    admitted = may_enter(request)  # which courses there are is nobody else's business, and trying costs time
+    try:
+        config = Config.load()
+        told, ready = _told(config, admitted, admitted and "probe" in request.query_params)
+    except LecternError as e:
+        _LOG.warning("health: %s", e)
+        told, ready = {"status": "unavailable", "reason": type(e).__name__}, False
+    return JSONResponse(told, 200 if ready else 503)
+
+
+def _told(config: Config, admitted: bool, probe: bool) -> tuple[dict[str, Any], bool]:
+    courses = _filled_courses(config)
+    told: dict[str, Any] = {"status": "ready" if courses else "empty"}
+    if not (admitted and courses):
+        return told, bool(courses)
+    told["courses"] = {course.name: course.chunks for course in courses}
+    engine = state.load_engine(config) if probe else state.engine_if_loaded(config)
+    told["load"] = asdict(engine.admission.load) if engine else None
+    if not probe:
+        return told, True
+    assert engine is not None
+    told["probe"] = {
+        "search_ms": _timed(lambda: _search(engine, courses[0])),
+        "token_ms": _timed(lambda: _generate(engine)) if engine.chat_model is not None else None,
+    }
+    if engine.chat_model is None and config.generator != NONE:
+        told["probe"]["token_ms"] = "it could not be loaded"
+    works = not any(isinstance(ms, str) for ms in told["probe"].values())
+    if not works:
+        told["status"] = "degraded"
+    return told, works
+
+
+def _filled_courses(config: Config) -> list[Course]:
+    store = Store.open(config.store)
+    try:
+        return [course for course in store.courses() if course.chunks]
+    finally:
+        store.close()
+
+
+def _timed(work: Callable[[], None]) -> float | str:
+    """Milliseconds that it took, or the kind of error that ended it."""
+    began = time.perf_counter()
+    try:
+        work()
+    except LecternError as e:
+        _LOG.warning("health: %s", e)
+        return type(e).__name__
+    return round(1000 * (time.perf_counter() - began), 1)
+
+
+def _search(engine: Engine, course: Course) -> None:
+    try:
+        engine.searcher.search(course.title or course.name, Scope(course.name))
+    finally:
+        engine.searcher.store.close()
+
+
+def _generate(engine: Engine) -> None:
+    assert engine.chat_model is not None
+    for _ in stream_chat(engine.chat_model, [HumanMessage("Say yes.")], [], Decoding(max_new_tokens=1)):
+        pass
+
+
+ROUTES = [Route("/health", health)]

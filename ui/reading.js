@@ -1,0 +1,99 @@
+// Citations of the page: the quote at hover and focus, the source in the drawer at a click, the answer that the address names in view.
+// Texts arrive as data and become text nodes, never markup. Streamlit draws the links anew at will, so the listeners sit on the document.
+
+const LINK = 'a[href^="?"][href*="source="]';
+const LEAVE_MS = 200; // long enough to move the pointer onto the quote
+const GAP = 6;
+const HOLD_MS = 3000;
+
+let shownAnswer = null; // across runs of the page: whoever has scrolled on is not pulled back
+
+// Streamlit scrolls a chat to its end while it draws: what the address names is held in view until that is over or the reader moves.
+const holdInView = (selector) => {
+  const until = performance.now() + HOLD_MS;
+  let moved = false;
+  const move = () => (moved = true);
+  const inputs = ["wheel", "touchmove", "keydown", "pointerdown"];
+  for (const name of inputs) document.addEventListener(name, move, { once: true, capture: true });
+  const step = () => {
+    if (moved || performance.now() > until) return;
+    document.querySelector(selector)?.scrollIntoView({ block: "start" });
+    setTimeout(step, 100);
+  };
+  step();
+};
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const tip = parentElement.querySelector(".lectern-quote");
+  const [place, words] = tip.children;
+  let current = null;
+  let leaving = 0;
+
+  const cited = (target) => {
+    const link = target instanceof Element ? target.closest(LINK) : null;
+    const source = link && data.sources[link.getAttribute("href")];
+    return source ? { link, source } : null;
+  };
+
+  const show = ({ link, source }) => {
+    clearTimeout(leaving);
+    current = link;
+    link.setAttribute("aria-describedby", tip.id);
+    place.textContent = source.place;
+    words.textContent = source.quote;
+    tip.hidden = false;
+    const at = link.getBoundingClientRect();
+    const below = at.bottom + GAP + tip.offsetHeight < window.innerHeight;
+    tip.style.top = `${Math.max(GAP, below ? at.bottom + GAP : at.top - GAP - tip.offsetHeight)}px`;
+    tip.style.left = `${Math.max(GAP, Math.min(at.left, window.innerWidth - tip.offsetWidth - GAP))}px`;
+  };
+  const hide = () => {
+    clearTimeout(leaving);
+    current?.removeAttribute("aria-describedby");
+    current = null;
+    tip.hidden = true;
+  };
+
+  const onEnter = (event) => {
+    const found = cited(event.target);
+    if (found) show(found);
+    else if (tip.contains(event.target)) clearTimeout(leaving);
+    else if (current && event.type === "mouseover") {
+      clearTimeout(leaving);
+      leaving = setTimeout(hide, LEAVE_MS);
+    }
+  };
+  const onBlur = (event) => event.target === current && hide();
+  const onKey = (event) => event.key === "Escape" && current && hide();
+  const onClick = (event) => {
+    const found = cited(event.target);
+    if (!found || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return; // those open a new tab
+    event.preventDefault();
+    hide();
+    setTriggerValue("opened", found.source.opens);
+  };
+
+  const listeners = [
+    ["mouseover", onEnter],
+    ["focusin", onEnter],
+    ["focusout", onBlur],
+    ["keydown", onKey],
+    ["click", onClick],
+    ["scroll", hide],
+  ];
+  for (const [name, listener] of listeners) document.addEventListener(name, listener, true);
+
+  for (const link of document.querySelectorAll(LINK)) {
+    const found = cited(link);
+    if (found) link.setAttribute("aria-label", `Source ${found.source.number}, ${found.source.place}`);
+  }
+  if (data.answer && data.answer !== shownAnswer) {
+    shownAnswer = data.answer;
+    holdInView(`.st-key-answer-${CSS.escape(data.answer)}`);
+  }
+
+  return () => {
+    hide();
+    for (const [name, listener] of listeners) document.removeEventListener(name, listener, true);
+  };
+}
