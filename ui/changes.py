@@ -16,7 +16,7 @@ from rag.config import Config
 from rag.errors import LecternError, UnreadableDocument
 from ui import errors, indexing, own_files, render, state
 from ui.frame import Frame
-from ui.indexing import Job
+from ui.indexing import Run
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -159,7 +159,7 @@ def over_own_limits(together: Mapping[str, int], config: Config) -> str:
     return ""
 
 
-def _start_and_look(start: Callable[[], Job], begun: Callable[[], None] = lambda: None) -> None:
+def _start_and_look(start: Callable[[], Run], begun: Callable[[], None] = lambda: None) -> None:
     """Begins a job and shows the page anew; what cannot begin is told, and what was chosen stays chosen.
 
     Args:
@@ -167,12 +167,12 @@ def _start_and_look(start: Callable[[], Job], begun: Callable[[], None] = lambda
     """
     try:
         with st.spinner("Loading the models…"):
-            job = start()
+            run = start()
     except LecternError as e:
         errors.show_error(e)
         return
     begun()
-    job.wait(QUICK_S)
+    run.job.wait(QUICK_S)
     st.rerun()
 
 

@@ -68,8 +68,10 @@ def _show(show: Callable[[Frame], None], config: Config, visitor: Visitor, of_em
         st.info("There is nothing to ask about yet. On the machine that runs Lectern, run `python -m ingest`, then reload this page.")
         return
     # The navigation's links have no parameters: the course stays the one that this visitor was shown last.
-    name = state.parameter(state.COURSE) or st.session_state.get(_LAST) or (filled or courses)[0].name
-    if any(course.name == name for course in courses):
+    names = {course.name for course in courses}
+    last = st.session_state.get(_LAST)
+    name = state.parameter(state.COURSE) or (last if last in names else (filled or courses)[0].name)
+    if name in names:
         st.session_state[_LAST] = name
     place = places.place_of(config, name)
     try:

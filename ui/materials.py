@@ -82,7 +82,7 @@ def show_page(shown: Frame) -> None:
     if shown.place.own:
         st.info(own_files.WHAT_FOR, icon=":material/lock:")
     if may_change:
-        indexing.show_job(shown.place.indexer, course)
+        indexing.show_latest(shown.place.indexer, course)
         if shown.place.own and any(entry.passages for entry in entries):
             _offer_asking(shown)
         changes.show_changes(shown, is_empty=not entries)

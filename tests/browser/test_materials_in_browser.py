@@ -65,7 +65,7 @@ def upload(visit: Visit, *files: FilePayload) -> None:
         page.get_by_text("Add files").first.click()
     page.locator("input[type=file]").set_input_files(list(files))
     page.get_by_role("button", name=f"Add {len(files)} file").click()
-    page.get_by_text("Done.").wait_for(timeout=LONG_MS)
+    page.get_by_text("done in").wait_for(timeout=LONG_MS)
     visit.settle()
 
 
@@ -80,7 +80,7 @@ def delete(visit: Visit, title: str) -> None:
     choose(visit, title, "Delete…")
     visit.page.get_by_role("button", name="Delete it").click()
     visit.page.get_by_test_id("stDialog").wait_for(state="detached", timeout=LONG_MS)
-    visit.page.get_by_text("Done.").wait_for(timeout=LONG_MS)
+    visit.page.get_by_text("done in").wait_for(timeout=LONG_MS)
     visit.settle()
 
 

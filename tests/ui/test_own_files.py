@@ -19,6 +19,7 @@ from rag.errors import UnknownCourse
 from rag.types import Scope
 from ui import indexing, own_files, places
 from ui.access import Visitor
+from ui.jobs import End
 from ui.own_files import NAME, OwnFiles
 
 LONG_S = 60.0
@@ -54,9 +55,9 @@ def directories() -> list[Path]:
 
 def fill(config: Config) -> OwnFiles:
     own = own_files.begin(config)
-    job = indexing.add_files(places.place_of(config, NAME), NAME, {"quagga.md": TEXT})
-    assert job.wait(LONG_S)
-    assert job.succeeded, job.error
+    run = indexing.add_files(places.place_of(config, NAME), NAME, {"quagga.md": TEXT})
+    assert run.job.wait(LONG_S)
+    assert run.job.end is End.DONE, run.job.error
     return own
 
 
@@ -112,7 +113,7 @@ def test_a_deleted_own_file_leaves_nothing_on_the_disk(store, use_chat_model, se
     session("one")
     own = fill(config)
     assert any(b"ducats" in path.read_bytes() for path in own.directory.rglob("*") if path.is_file())
-    assert indexing.delete(places.place_of(config, NAME), NAME, ["quagga.md"]).wait(LONG_S)
+    assert indexing.delete(places.place_of(config, NAME), NAME, ["quagga.md"]).job.wait(LONG_S)
     assert own.files() == {}
     assert own.store.documents(NAME) == []
     assert not any(b"ducats" in path.read_bytes() for path in own.directory.rglob("*") if path.is_file())
@@ -138,13 +139,13 @@ def test_a_job_that_goes_on_keeps_the_files_until_it_has_ended(store, use_chat_m
     own_files.begin(config)
     place = places.place_of(config, NAME)
     with own_files._TURN:
-        job = indexing.add_files(place, NAME, {"quagga.md": TEXT})
+        run = indexing.add_files(place, NAME, {"quagga.md": TEXT})
         del place
         state.clear()
         gc.collect()
         assert len(directories()) == 1
-    assert job.wait(LONG_S)
-    assert job.succeeded
+    assert run.job.wait(LONG_S)
+    assert run.job.end is End.DONE
     while directories():  # the thread lets go of them just after it has said so
         gc.collect()
 
