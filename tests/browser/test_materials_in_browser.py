@@ -54,6 +54,14 @@ def go_to(visit: Visit, page: str) -> None:
     visit.settle()
 
 
+def put_away(visit: Visit) -> None:
+    """Puts away what is told of an earlier job, so that what is told next is of the one to come."""
+    if (button := visit.page.get_by_role("button", name="Put this away")).count():
+        button.click()
+        button.wait_for(state="detached")
+        visit.settle()
+
+
 def payload(name: str, data: bytes) -> FilePayload:
     return {"name": name, "mimeType": "application/octet-stream", "buffer": data}
 
@@ -61,6 +69,7 @@ def payload(name: str, data: bytes) -> FilePayload:
 def upload(visit: Visit, *files: FilePayload) -> None:
     """Chooses files, adds them and waits until they are indexed."""
     page = visit.page
+    put_away(visit)
     if not page.get_by_test_id("stFileUploader").is_visible():  # it is there in a closed expander, too
         page.get_by_text("Add files").first.click()
     page.locator("input[type=file]").set_input_files(list(files))
@@ -77,6 +86,7 @@ def choose(visit: Visit, title: str, act: str) -> None:
 
 
 def delete(visit: Visit, title: str) -> None:
+    put_away(visit)
     choose(visit, title, "Delete…")
     visit.page.get_by_role("button", name="Delete it").click()
     visit.page.get_by_test_id("stDialog").wait_for(state="detached", timeout=LONG_MS)
@@ -132,7 +142,7 @@ def test_own_files_are_seen_in_their_session_alone_and_survive_a_lost_connection
         assert "77 ducats" in page.get_by_test_id("stChatMessageContent").nth(1).inner_text()
         page.get_by_role("button", name="[1] quagga.md").first.wait_for()
 
-        other = page.context.browser.new_context().new_page()
+        other = visit.another().page
         for address in (page.url, f"{app.url}/?course=your-files"):
             other.goto(address)
             other.get_by_text("This link leads to a course that is not here").wait_for(timeout=LONG_MS)
@@ -180,8 +190,8 @@ def test_names_of_files_do_nothing_but_name_them(visit: Visit, app: App):
     upload(visit, *(payload(name, f"Nothing of note {number}.\n".encode()) for number, name in enumerate(names)))
     there = sorted(path.name for path in (app.folder / "uploads").glob("*.md"))
     assert there == [
-        "_img src=x onerror=_document.title=1__.md",
         "__x_(https_evil.example).md",
+        "_img src=x onerror=_document.title=1__.md",
         "gnp.md",
         f"{('long ' * 60)[:117].rstrip()}.md",
     ]
