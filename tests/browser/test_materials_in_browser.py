@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import FilePayload, Page, WebSocketRoute
-from running_app import ROOT, Visit, browser_visit, ingest, running_app
+from running_app import ROOT, Visit, browser_visit, ingest, need_chromium, running_app
 
 pytestmark = pytest.mark.browser
 
@@ -26,8 +26,9 @@ class App:
 
 
 @pytest.fixture(scope="module")
-def app(app_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """An app of these tests' own: they change its course. (`app_url` skips them where there is no browser.)"""
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """An app of these tests' own: they change its course."""
+    need_chromium()
     base = tmp_path_factory.mktemp("changing")
     folder, temporary = base / "demo", base / "temporary"
     temporary.mkdir()
