@@ -49,7 +49,7 @@ def show_deletion(shown: Frame) -> bool:
         where = "" if shown.place.own else " The file itself is removed from the course's folder on the machine that runs Lectern."
         st.markdown(f"Its passages go, and the words that earlier answers quote from it.{where} This cannot be undone.")
         with st.container(horizontal=True):
-            if st.button("Delete it", key="delete-it", type="primary", disabled=shown.place.indexer.busy):
+            if st.button("Delete it", key="delete-it", disabled=shown.place.indexer.busy):
                 _start_and_look(lambda: indexing.delete(shown.place, shown.course, [source]), begun=_keep)
             if st.button("Keep it", key="keep-it"):
                 _keep()
@@ -89,7 +89,7 @@ def _offer_update(shown: Frame, busy: bool) -> None:
             _start_and_look(lambda: indexing.update(shown.place, shown.course))
         with st.popover("Read every file again", disabled=busy, key="rebuild-popover"):
             st.markdown("This takes minutes for a large course. Questions are answered meanwhile.")
-            if st.button("Begin", key="rebuild", type="primary"):
+            if st.button("Begin", key="rebuild"):
                 _start_and_look(lambda: indexing.update(shown.place, shown.course, rebuild=True))
 
 
@@ -116,7 +116,7 @@ def _show_upload(shown: Frame, busy: bool) -> None:
     taken = {name: file_id for name, (file_id, _) in files.items() if replace or name not in there}
     if not taken:
         return
-    if st.button(f"Add {indexing.counted(len(taken), 'file')}", key="add", type="primary", disabled=busy):
+    if st.button(f"Add {indexing.counted(len(taken), 'file')}", key="add", disabled=busy):
         by_id = {file.file_id: file for file in chosen}
         data = {name: by_id[file_id].getvalue() for name, file_id in taken.items()}
         _start_and_look(lambda: indexing.add_files(shown.place, shown.course, data, below, there), begun=lambda: _forget_uploads(chosen))

@@ -114,7 +114,7 @@ def summary(entries: Sequence[Entry], set_aside: int) -> str:
 
 def _offer_asking(shown: Frame) -> None:
     """The way from one's own files to the chat."""
-    if st.button("Ask about your files", key="ask-own", type="primary", icon=":material/chat:", disabled=shown.place.indexer.busy):
+    if st.button("Ask about your files", key="ask-own", icon=":material/chat:", disabled=shown.place.indexer.busy):
         state.go_to_page(state.ASK, **{state.COURSE: shown.course})
 
 
@@ -252,7 +252,7 @@ def notice_lines(entry: Entry, may_change: bool) -> list[str]:
 
 
 def small(text: str) -> str:
-    """A text as small Markdown in full colour: a caption's gray is too light to be read by all."""
+    """A text as small Markdown in full colour: what is known of a document is read as often as its title."""
     return f":small[{render.label(text, 400)}]"
 
 
