@@ -87,7 +87,8 @@ def _offer_update(shown: Frame, busy: bool) -> None:
     with st.container(horizontal=True):
         if st.button("Read what has changed", key="update", disabled=busy):
             _start_and_look(lambda: indexing.update(shown.place, shown.course))
-        with st.popover("Read every file again", disabled=busy, key="rebuild-popover"):
+        last = shown.place.indexer.latest
+        with st.popover("Read every file again", disabled=busy, key=f"rebuild-after-{last.id if last else ''}"):  # another job closes it
             st.markdown("This takes minutes for a large course. Questions are answered meanwhile.")
             if st.button("Begin", key="rebuild"):
                 _start_and_look(lambda: indexing.update(shown.place, shown.course, rebuild=True))

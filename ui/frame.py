@@ -12,6 +12,7 @@ from rag.errors import LecternError
 from rag.records import Course
 from ui import access, errors, own_files, places, render, state
 from ui.access import Visitor
+from ui.indexing import counted
 from ui.places import Place
 
 _LAST = "last_course"
@@ -97,7 +98,7 @@ def choose_course(frame: Frame) -> None:
         )
         if frame.course in by_name:
             course = by_name[frame.course]
-            st.caption(f"{course.documents:,} documents · {course.chunks:,} passages")
+            st.caption(f"{counted(course.documents, 'document')} · {counted(course.chunks, 'passage')}")
         _offer_own_files(frame)
 
 

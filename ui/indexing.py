@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 WAITS = "waiting for the files of others to be read"
 REASONS_SHOWN = 10
-_COUNTED = {"new": "added", "changed": "changed", "renamed": "renamed", "removed": "removed", "unchanged": "unchanged"}
+_COUNTED = {"new": "new", "changed": "changed", "renamed": "renamed", "removed": "removed", "unchanged": "unchanged"}
 _SEEN = "jobs_seen"
 
 
@@ -207,7 +207,7 @@ def report_words(report: IngestReport) -> Iterator[str]:
     counts = [f"{report.files[kind]:,} {words}" for kind, words in _COUNTED.items() if report.files.get(kind)]
     yield f"Files: {', '.join(counts) or 'none'}."
     if report.set_aside:
-        yield f"{counted(len(report.set_aside), 'file')} could not be read:"
+        yield f"{counted(len(report.set_aside), 'file')} of the course could not be read:"
         yield "\n".join(f"- {reason_words(file['source'], file['reason'])}" for file in report.set_aside[:REASONS_SHOWN])
 
 

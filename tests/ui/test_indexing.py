@@ -200,7 +200,7 @@ def test_a_report_is_told_in_words_that_stay_text() -> None:
     reasons = [{"source": "<img>.pdf", "reason": "<img>.pdf is encrypted: save it without a password"}]
     report = IngestReport("demo", files, set_aside=reasons)
     assert list(report_words(report)) == [
-        "Files: 2 added, 1 renamed, 1,200 unchanged.",
-        "1 file could not be read:",
+        "Files: 2 new, 1 renamed, 1,200 unchanged.",
+        "1 file of the course could not be read:",
         r"- **\<img\>\.pdf** is encrypted\: save it without a password",
     ]

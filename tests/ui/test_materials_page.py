@@ -261,7 +261,7 @@ def test_an_upload_is_added_reported_and_listed(store, folder, use_chat_model):
     assert (folder / "uploads/quagga.md").exists()
     assert "Quagga" in titles(page)
     assert "Adding 1 file: done in" in words(page)
-    assert "Files: 1 added, 6 unchanged." in words(page)
+    assert "Files: 1 new, 6 unchanged." in words(page)
     assert "add" not in {button.key for button in page.button}
     again = visit()  # another visitor of the staff, or the same after a reload
     assert "Adding 1 file: done in" in words(again)
