@@ -4,7 +4,7 @@ They are never near the shared catalogue, so no missing condition can show them 
 way to the store. The models, the queue before the generator and the settings are the shared ones.
 
 The directory is removed when the session's state is, which a lost connection does not do, when the session has been gone for longer than
-Streamlit would take it back (`GONE_S`), and when the process ends. What a killed process has left is removed by the next one.
+Streamlit would take it back (`GONE_S`), and when the server ends. What a killed process has left is removed by the next one.
 """
 
 from __future__ import annotations
@@ -149,6 +149,12 @@ def close_left() -> None:
         if own.is_left():
             _OPEN.discard(own)
             own.close()
+
+
+def close_all() -> None:
+    """Deletes the own files of all sessions: the server ends."""
+    for own in list(_OPEN):
+        own.close()
 
 
 def _close_left_in_time() -> None:

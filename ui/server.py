@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import streamlit as st
@@ -124,6 +126,15 @@ def _claims(request: Request) -> dict[str, Any]:
 
     kept = get_cookie_with_chunks(one, USER_COOKIE_NAME)
     return json.loads(kept) if kept else {}
+
+
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[None]:
+    """Deletes visitors' own files when the server ends. A signal ends the process without what Python does at its exit."""
+    yield
+    from ui import own_files  # with what indexes files: the server answers before that is loaded
+
+    own_files.close_all()
 
 
 MIDDLEWARE = [Middleware(SafeHeaders), Middleware(FilesBehindLogin)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import stat
@@ -17,7 +18,7 @@ from rag.answer import answer
 from rag.config import Config
 from rag.errors import UnknownCourse
 from rag.types import Scope
-from ui import indexing, own_files, places
+from ui import indexing, own_files, places, server
 from ui.access import Visitor
 from ui.jobs import End
 from ui.own_files import NAME, OwnFiles
@@ -159,6 +160,22 @@ def test_ending_them_deletes_them_at_once(store, use_chat_model, session):
     assert directories() == []
     assert own_files.of_session() is None
     assert own_files.are_offered(config)
+
+
+def test_the_end_of_the_server_deletes_them(store, use_chat_model, session):
+    use_chat_model()
+    config = Config.load()
+    kept = []
+    for name in ("one", "two"):
+        session(name)
+        kept.append(own_files.begin(config))
+
+    async def serve() -> None:
+        async with server.lifespan(None):
+            assert len(directories()) == len(kept) == 2
+
+    asyncio.run(serve())
+    assert directories() == []
 
 
 def test_a_lost_connection_keeps_them_and_a_closed_page_does_not(store, use_chat_model, session, monkeypatch):
