@@ -21,7 +21,7 @@ FEWEST_WORDS = 30
 """Of a section that can be expected to answer a question about it."""
 REACH = 6
 """Sections before and after a cited one that are looked at."""
-DOCUMENTS_READ = 6
+DOCUMENTS_READ = 10
 """Of a kind, for the first questions: spread over the course."""
 OTHER_DOCUMENTS = 3
 """Of the same week, and next lectures, that are looked at after an answer."""

@@ -94,14 +94,15 @@ _VERBS = frozenset(
     grows gives takes uses helps works leads allows decides goes go solve shows requires becomes keep learn discover meet""".split()
 )
 _ORDERS = re.compile(
-    r"^(?:annotate|export|analy[sz]e|apply|articulate|assess|categorize|communicate|construct|critique|demonstrate|describe|develop"
+    r"^(?:annotate|export|try|time to"
+    r"|analy[sz]e|apply|articulate|assess|categorize|communicate|construct|critique|demonstrate|describe|develop"
     r"|discuss|employ|evaluate|examine|explain|explore|identify|interpret|recognize|understand|learn|know|think|trade|train|consider|summarize|meet)\s",
     re.IGNORECASE,
 )
 """Learning goals and instructions, which name no thing."""
 _POINTING = frozenset("it its they them their this that these those he she his her we our us you your i my me".split())
 _ARTICLES = frozenset("a an the my your our this these those".split())
-_AFTER_GERUND = _ARTICLES | {"by", "with", "for", "from", "in", "on"}
+_AFTER_GERUND = _ARTICLES | {"by", "with", "for", "from", "in", "on", "through", "inside", "into", "over"}
 _AFTER_HEAD = re.compile(r"\s+(?:of|for|in|with|to|from|by|on|at|over|under|against|about|as|beyond|through)\s+|,\s|\s\(")
 """What ends the head of a noun phrase."""
 _VAGUE = frozenset({"a bit", "a few", "a little", "a look", "a closer", "a quick"})
@@ -122,7 +123,8 @@ _COUNTED = frozenset(
 )
 """Last words of phrases that get an article where the text does not tell."""
 _VERBAL = frozenset(
-    """adding grouping including interpreting writing asking avoiding building calling catching changing choosing combining comparing
+    """adding assembling fine-tuning gathering grouping
+    including interpreting writing asking avoiding building calling catching changing choosing combining comparing
     computing concatenating conversing controlling counting creating debugging defining deleting deploying designing drawing
     encoding estimating evaluating extracting finding finishing fitting fusing getting handling implementing improving installing
     joining keeping letting listing loading making managing measuring merging opening optimizing parsing passing plotting preparing
@@ -168,7 +170,9 @@ RULES: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         ),
         (r"\bpre-?requisites?\b", "What are the prerequisites of the course?", ""),
         (r"\b(?:learning|course) (?:outcomes?|objectives?|goals?)\b", "What are the learning outcomes of the course?", ""),
-        (r"\b(?:mid-?term|final exams?|exams?|examinations?)\b", "When and how are the exams held?", ""),
+        (r"\bmid-?term\b", "When and how is the midterm held?", ""),
+        (r"\bfinal exam", "When and how is the final exam held?", ""),
+        (r"\b(?:exams?|examinations?)\b", "When and how are the exams held?", ""),
         (r"\bstaff\b|\binstructors?\b|\bcontact\b", "Who teaches the course, and how can I reach them?", ""),
         (r"\bmilestones\b|\bdeadlines\b|\bdue dates?\b", "What are the deadlines?", "What are the deadlines of {part}?"),
         (r"^(?:the )?(?:teams?|groups?)$", "", "What are the rules for teams in {part}?"),
@@ -365,6 +369,8 @@ def _may_name(phrase: str, every: list[str]) -> bool:
         return False
     if every[0] == "the" and len(every) == 2 and phrase[1:].islower():
         return False  # `The pipeline`: only its document tells which
+    if len(re.findall('["“”]', phrase)) % 2:
+        return False
     commas = phrase.count(",")
     if commas > 2 or (commas == 1 and not {*every} & {"and", "with"}) or phrase.count("(") != phrase.count(")"):
         return False
@@ -385,6 +391,10 @@ def _uncapped(phrase: str, text: str) -> str:
     shouts = phrase.isupper() and len(phrase) > 5 and " " in phrase
     has_small = any(word.islower() and word not in STOPWORDS for word in re.findall(r"[^\W\d_]+", phrase))
 
+    pairs = re.finditer(r"(?=\b([A-Z][a-z]+) ([A-Z][a-z]+)\b)", phrase)
+    names = [match for match in pairs if text.count(f"{match[1]} {match[2]}") > 1 and f"{match[1]} {match[2]}".lower() not in text]
+    in_pairs = {match.start(group) for match in names for group in (1, 2)}
+
     def recased(match: re.Match[str]) -> str:
         word = match[0]
         if (
@@ -400,6 +410,8 @@ def _uncapped(phrase: str, text: str) -> str:
         as_name = len(re.findall(rf"\b[a-z]+,? {re.escape(small.capitalize())}\b", text))
         as_word = len(re.findall(rf"\b{re.escape(small)}\b", text))
         is_owner = small.endswith(("'s", "’s"))
+        if match.start() in in_pairs:
+            return word
         is_inner = match.start() > 0  # the first word has a capital anyway
         if as_word == 0:
             is_name = is_owner or as_name > 0 or (is_inner and (has_small or text.count(small.capitalize()) > 1))

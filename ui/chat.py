@@ -52,7 +52,7 @@ def show_page(shown: Frame) -> None:
     with st.sidebar:
         filters.show_filters(shown, chat.scope)
         knobs = st.container()
-        conversation_list.show_conversations(shown, chat.conversation)
+        conversation_list.show_conversations(shown, chat.conversation, chat.messages)
         engine_line = st.empty()
     st.header(frame.course_title(shown), anchor=False)
     if chat.conversation is None and state.parameter(state.CONVERSATION) is not None:
@@ -122,7 +122,13 @@ def _show_welcome(chat: _Chat) -> None:
         "Ask about the lectures, labs, assignments or rules. Every sentence of an answer carries the number of the passage it stands on; "
         "open it to see the very page. When the materials do not say, Lectern says so."
     )
-    _show_questions(suggest_first_questions(chat.store, chat.scope), "example")
+    _show_questions(_first_questions(chat.store, chat.store.revision(), chat.store.settle(chat.scope)), "example")
+
+
+@st.cache_data(ttl=60, max_entries=64, show_spinner=False)
+def _first_questions(_store: Store, revision: int, scope: Scope) -> list[str]:
+    """Kept for a minute: in a course of thousands of documents they take up to .3 s, at every run of the page."""
+    return suggest_first_questions(_store, scope)
 
 
 def _offer_followups(chat: _Chat, engine: Engine) -> None:

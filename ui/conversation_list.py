@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 import streamlit as st
 
 from rag import conversations
-from rag.conversations import Conversation
+from rag.conversations import Conversation, Message
 from rag.export import conversation_to_json, conversation_to_markdown
 from rag.store import Store
 from ui import errors, render, state
@@ -19,12 +20,12 @@ SEARCH_FROM = 5
 _SEARCH = "conversation_words"
 
 
-def show_conversations(shown: Frame, current: Conversation | None) -> None:
-    """Everything about conversations; to be called in the sidebar."""
+def show_conversations(shown: Frame, current: Conversation | None, messages: Sequence[Message]) -> None:
+    """Everything about conversations, `messages` those of the current one; to be called in the sidebar."""
     store, course, owner = shown.place.store, shown.course, shown.visitor.owner
     st.button("New conversation", icon=":material/edit_square:", key="new", width="stretch", on_click=state.go_to_course, args=(course,))
     if current is not None:
-        _show_current(store, current)
+        _show_current(store, current, messages)
     words = st.session_state.get(_SEARCH, "")
     found = conversations.list_conversations(store, course, owner, words)
     if not found and not words:
@@ -47,7 +48,7 @@ def show_conversations(shown: Frame, current: Conversation | None) -> None:
             )
 
 
-def _show_current(store: Store, conversation: Conversation) -> None:
+def _show_current(store: Store, conversation: Conversation, messages: Sequence[Message]) -> None:
     with st.popover("This conversation", icon=":material/more_horiz:", width="stretch"):
         key = f"title-{conversation.id}"
         st.text_input(
@@ -58,12 +59,11 @@ def _show_current(store: Store, conversation: Conversation) -> None:
             on_change=_rename,
             args=(store, conversation.id, key),
         )
-        messages = conversations.messages(store, conversation)
         title = store.course(conversation.course).title
         name = re.sub(r"[^\w-]+", "-", conversation.title).strip("-") or "conversation"
         st.download_button(
             "Export as Markdown",
-            conversation_to_markdown(conversation, messages, title),
+            lambda: conversation_to_markdown(conversation, messages, title),
             f"{name}.md",
             "text/markdown",
             key="export-markdown",
@@ -72,7 +72,7 @@ def _show_current(store: Store, conversation: Conversation) -> None:
         )
         st.download_button(
             "Export as JSON",
-            json.dumps(conversation_to_json(conversation, messages, title), ensure_ascii=False, indent=1),
+            lambda: json.dumps(conversation_to_json(conversation, messages, title), ensure_ascii=False, indent=1),
             f"{name}.json",
             "application/json",
             key="export-json",

@@ -68,7 +68,7 @@ def _show(show: Callable[[Frame], None], config: Config, visitor: Visitor, of_em
         st.title("Lectern")
         st.info("There is nothing to ask about yet. On the machine that runs Lectern, run `python -m ingest`, then reload this page.")
         return
-    # The navigation's links have no parameters: the course stays the one that this visitor was shown last.
+    # The navigation's links have no parameters: the course stays the one that this visitor was shown last, while there is such a course.
     names = {course.name for course in courses}
     last = st.session_state.get(_LAST)
     name = state.parameter(state.COURSE) or (last if last in names else (filled or courses)[0].name)
@@ -99,12 +99,13 @@ def choose_course(frame: Frame) -> None:
         if frame.course in by_name:
             course = by_name[frame.course]
             st.caption(f"{counted(course.documents, 'document')} · {counted(course.chunks, 'passage')}")
-        _offer_own_files(frame)
+        offer_own_files(frame, "own-files")
 
 
-def _offer_own_files(frame: Frame) -> None:
+def offer_own_files(frame: Frame, key: str) -> None:
+    """The way to files of the visitor's own, until there are some."""
     if own_files.are_offered(frame.config) and st.button(
-        "Use your own files", key="own-files", icon=":material/upload_file:", type="tertiary", help=own_files.WHAT_FOR
+        "Use your own files", key=key, icon=":material/upload_file:", type="tertiary", help=own_files.WHAT_FOR
     ):
         if own_files.begin(frame.config) is None:
             st.warning(own_files.NO_PLACE)

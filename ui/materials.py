@@ -81,6 +81,7 @@ def show_page(shown: Frame) -> None:
     st.markdown(small(summary(entries, len(set_aside))))
     if shown.place.own:
         st.info(own_files.WHAT_FOR, icon=":material/lock:")
+    frame.offer_own_files(shown, "own-files-here")  # on a phone the sidebar is closed
     if may_change:
         indexing.show_latest(shown.place.indexer, course)
         if shown.place.own and any(entry.passages for entry in entries):

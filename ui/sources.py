@@ -173,11 +173,10 @@ def _show_original(opened: Opened, data: bytes) -> None:
 
 def _show_actions(course: str, passage: Passage, number: str) -> None:
     """What can be done with the document on show."""
-    with st.container(horizontal=True, key="source-actions"):
-        # A callback would run in the drawer alone: the chat below must see the new address, too.
-        if st.button("Search only here", icon=":material/filter_alt:", key="search-here"):
-            state.search_only_in(passage.source)
-            st.rerun()
-        with st.popover("Link to this source", icon=":material/link:"):
-            st.caption("This address opens the passage for everybody who may see the course.")
-            st.code(state.link_to_source(course, passage.chunk_id, number), language=None, wrap_lines=True)
+    # A callback would run in the drawer alone: the chat below must see the new address, too.
+    if st.button("Search only here", icon=":material/filter_alt:", key="search-here"):
+        state.search_only_in(passage.source)
+        st.rerun()
+    with st.expander("Link to this source", icon=":material/link:"):
+        st.caption("This address opens the passage for everybody who may see the course.")
+        st.code(state.link_to_source(course, passage.chunk_id, number), language=None, wrap_lines=True)

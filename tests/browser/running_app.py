@@ -91,6 +91,7 @@ class Visit:
         """The page, its models loaded."""
         self.page.goto(url)
         self.page.get_by_text("Answers are written by").or_(self.page.get_by_text("No generator is loaded")).wait_for(timeout=ANSWER_MS)
+        self.settle()  # widgets take nothing before the script has run
 
     def ask(self, question: str) -> list[str]:
         """Asks, and returns what the answer's place showed while it was written."""

@@ -78,6 +78,31 @@ def test_a_question_is_asked_opened_and_left_by_keyboard(visit: Visit):
     page.get_by_test_id("stDialog").wait_for(state="detached")
 
 
+def test_an_answer_is_read_judged_and_followed_up_by_keyboard(visit: Visit):
+    page = visit.page
+    visit.ask(QUESTION)
+    page.locator("[data-testid=stChatMessageContent]").nth(1).click(position={"x": 2, "y": 2})  # whence to go on
+    tab_to(page, r"^a: Source 1, ")
+    page.get_by_role("tooltip").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("tooltip").wait_for(state="hidden")
+    tab_to(page, r"^summary: Answered in")
+    page.keyboard.press("Enter")
+    page.get_by_text("Read the prompt").or_(page.get_by_text("Look for an earlier answer")).first.wait_for()
+    tab_to(page, r"^button: Copy with sources")
+    tab_to(page, r"(?i)thumb|^radio: |^button: .*up")
+    page.keyboard.press("Enter")
+    page.get_by_label("A note on this answer").wait_for()
+    visit.settle()
+    tab_to(page, r"^button: .*Ask again")
+    tab_to(page, r"^button: .*Edit question")
+    page.locator(".st-key-followups button").first.wait_for()
+    question = page.locator(".st-key-followups button").first.inner_text()
+    tab_to(page, re.escape(question))
+    page.keyboard.press("Enter")
+    page.get_by_text("Answered in").nth(1).wait_for(timeout=ANSWER_MS)
+
+
 def test_an_answer_is_stopped_by_keyboard(visit: Visit):
     page = visit.page
     tab_to(page, "Ask about this course")

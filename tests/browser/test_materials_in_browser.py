@@ -132,7 +132,7 @@ def test_own_files_are_seen_in_their_session_alone_and_survive_a_lost_connection
         cut = cut_connection(visit.page)
         visit.open(app.url)
         page = visit.page
-        page.get_by_role("button", name="Use your own files").click()
+        page.get_by_role("button", name="Use your own files").first.click()
         page.get_by_text("Nobody else sees them").first.wait_for()
         visit.settle()
         upload(visit, payload("okapi.md", b"# Okapi market\n\nAn okapi costs 55 thalers at the market of Zanzibar.\n"))
@@ -158,7 +158,7 @@ def test_own_files_are_seen_in_their_session_alone_and_survive_a_lost_connection
         page.get_by_role("button", name="Okapi market").wait_for(timeout=LONG_MS)
         page.get_by_text("Add files").first.click()
         page.get_by_role("button", name="Delete all of your files").click()
-        page.get_by_role("button", name="Use your own files").wait_for(timeout=LONG_MS)
+        page.get_by_role("button", name="Use your own files").first.wait_for(timeout=LONG_MS)
         assert list(app.temporary.glob("lectern-own-*")) == []
 
 

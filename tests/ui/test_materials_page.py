@@ -417,6 +417,14 @@ def test_own_files_are_added_asked_about_and_seen_by_nobody_else(store, folder, 
     assert "ducats" not in words(foreign)
 
 
+def test_own_files_can_be_begun_where_the_sidebar_is_closed(store, folder, use_chat_model):
+    use_chat_model()
+    page = press(visit(), "own-files-here")
+    assert_calm(page)
+    assert page.header[0].value == r"Your files \(this session\)"
+    assert not {"own-files", "own-files-here"} & {button.key for button in page.button}
+
+
 def test_own_files_have_limits(store, folder, use_chat_model, monkeypatch):
     use_chat_model()
     small = replace(Config.load(), own_files=2)
