@@ -3,6 +3,6 @@
 import streamlit as st
 
 from ui.health import ROUTES
-from ui.server import MIDDLEWARE
+from ui.server import MIDDLEWARE, lifespan
 
-app = st.App("ui/main.py", middleware=MIDDLEWARE, routes=ROUTES)
+app = st.App("ui/main.py", middleware=MIDDLEWARE, routes=ROUTES, lifespan=lifespan)

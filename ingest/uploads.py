@@ -11,7 +11,7 @@ import re
 import time
 import unicodedata
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -62,13 +62,18 @@ def _safe_character(character: str) -> str:
 
 
 @contextmanager
-def placed(folder: Path, files: Mapping[str, bytes]) -> Iterator[None]:
+def placed(folder: Path, files: Mapping[str, bytes], replace: Collection[str] = ()) -> Iterator[None]:
     """The files under their (safe) names in the folder, which is made. When the block raises, they are taken out again and what they
     replaced is back.
 
+    Args:
+        replace: names of files that may be there already.
+
     Raises:
-        CorpusError: they cannot be written there; nothing has changed.
+        CorpusError: another file is there already, or they cannot be written there; nothing has changed.
     """
+    if there := sorted(name for name in files.keys() - set(replace) if (folder / name).exists()):
+        raise CorpusError(f"{folder} already has {', '.join(there)}; give the new files other names, or say that they replace them")
     with ExitStack() as done, ExitStack() as undo:
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -15,7 +16,7 @@ from rag.config import Config
 from rag.errors import LecternError, UnreadableDocument
 from ui import errors, indexing, own_files, render, state
 from ui.frame import Frame
-from ui.indexing import Job
+from ui.indexing import Run
 
 if TYPE_CHECKING:
     from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -62,16 +63,12 @@ def _keep() -> None:
     st.session_state.pop(_DELETING, None)
 
 
-def show_changes(shown: Frame, present: set[str]) -> None:
-    """Adding files, and for a shared course reading its folder again.
-
-    Args:
-        present: the sources that the course has, those set aside included.
-    """
+def show_changes(shown: Frame, is_empty: bool) -> None:
+    """Adding files, and for a shared course reading its folder again."""
     busy, own = shown.place.indexer.busy, shown.place.own
     label = "Add files" if own else "Add files, update the index"
-    with st.expander(label, not present, key="changes", icon=":material/upload_file:"):
-        _show_upload(shown, present, busy)
+    with st.expander(label, is_empty, key="changes", icon=":material/upload_file:"):
+        _show_upload(shown, busy)
         if own:
             _offer_end(busy)
         else:
@@ -90,13 +87,14 @@ def _offer_update(shown: Frame, busy: bool) -> None:
     with st.container(horizontal=True):
         if st.button("Read what has changed", key="update", disabled=busy):
             _start_and_look(lambda: indexing.update(shown.place, shown.course))
-        with st.popover("Read every file again", disabled=busy, key="rebuild-popover"):
+        last = shown.place.indexer.latest
+        with st.popover("Read every file again", disabled=busy, key=f"rebuild-after-{last.id if last else ''}"):  # another job closes it
             st.markdown("This takes minutes for a large course. Questions are answered meanwhile.")
             if st.button("Begin", key="rebuild"):
                 _start_and_look(lambda: indexing.update(shown.place, shown.course, rebuild=True))
 
 
-def _show_upload(shown: Frame, present: set[str], busy: bool) -> None:
+def _show_upload(shown: Frame, busy: bool) -> None:
     limit = min(shown.config.upload_mb, st.get_option("server.maxUploadSize"))
     below = "" if shown.place.own else UPLOADS
     key = f"upload-{st.session_state.get(_UPLOADS, 0)}"
@@ -105,7 +103,8 @@ def _show_upload(shown: Frame, present: set[str], busy: bool) -> None:
     files, refused = check_uploads({file.file_id: (file.name, file.size) for file in chosen}, limit)
     for name, reason in refused:
         st.warning(indexing.reason_words(name, reason), icon=":material/block:")
-    there = sorted(name for name in files if (f"{below}/{name}" if below else name) in present)
+    folder = shown.place.store.course_folder(shown.course) or Path()
+    there = sorted(name for name in files if (folder / below / name).exists())  # in the catalogue or not
     if (own := own_files.of_session()) is not None and shown.place.own:
         sizes = {name: size for name, (_, size) in files.items()}
         if problem := over_own_limits(own.files() | sizes, shown.config):
@@ -121,7 +120,7 @@ def _show_upload(shown: Frame, present: set[str], busy: bool) -> None:
     if st.button(f"Add {indexing.counted(len(taken), 'file')}", key="add", disabled=busy):
         by_id = {file.file_id: file for file in chosen}
         data = {name: by_id[file_id].getvalue() for name, file_id in taken.items()}
-        _start_and_look(lambda: indexing.add_files(shown.place, shown.course, data, below), begun=lambda: _forget_uploads(chosen))
+        _start_and_look(lambda: indexing.add_files(shown.place, shown.course, data, below, there), begun=lambda: _forget_uploads(chosen))
 
 
 def check_uploads(files: Mapping[str, tuple[str, int]], limit_mb: int) -> tuple[dict[str, tuple[str, int]], list[tuple[str, str]]]:
@@ -161,7 +160,7 @@ def over_own_limits(together: Mapping[str, int], config: Config) -> str:
     return ""
 
 
-def _start_and_look(start: Callable[[], Job], begun: Callable[[], None] = lambda: None) -> None:
+def _start_and_look(start: Callable[[], Run], begun: Callable[[], None] = lambda: None) -> None:
     """Begins a job and shows the page anew; what cannot begin is told, and what was chosen stays chosen.
 
     Args:
@@ -169,12 +168,12 @@ def _start_and_look(start: Callable[[], Job], begun: Callable[[], None] = lambda
     """
     try:
         with st.spinner("Loading the models…"):
-            job = start()
+            run = start()
     except LecternError as e:
         errors.show_error(e)
         return
     begun()
-    job.wait(QUICK_S)
+    run.job.wait(QUICK_S)
     st.rerun()
 
 

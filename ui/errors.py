@@ -32,7 +32,7 @@ _WORDS: dict[type[LecternError], str] = {
     StoreBusy: "The course is being updated just now. Wait a moment and try again.",
     DiskFull: "The disk of the machine is full. What was saved stays and can be searched; its keeper should make room, then try again.",
     CorpusError: "The folder with the course's files cannot be read or changed as it is. Whoever runs Lectern finds the reason in its log.",
-    UnknownCourse: "This link leads to a course that is not here. Choose one on the left.",
+    UnknownCourse: "This link leads to a course that is not here, or to files of a session that is over. Choose a course on the left.",
     ConfigError: "Lectern is not set up correctly. Whoever runs it finds the reason in its log.",
     ModelError: "A model could not be loaded. Whoever runs Lectern can find out why with `python -m rag doctor`.",
 }

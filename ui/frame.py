@@ -12,6 +12,7 @@ from rag.errors import LecternError
 from rag.records import Course
 from ui import access, errors, own_files, places, render, state
 from ui.access import Visitor
+from ui.indexing import counted
 from ui.places import Place
 
 _LAST = "last_course"
@@ -97,13 +98,14 @@ def choose_course(frame: Frame) -> None:
         )
         if frame.course in by_name:
             course = by_name[frame.course]
-            st.caption(f"{course.documents:,} documents · {course.chunks:,} passages")
-        _offer_own_files(frame)
+            st.caption(f"{counted(course.documents, 'document')} · {counted(course.chunks, 'passage')}")
+        offer_own_files(frame, "own-files")
 
 
-def _offer_own_files(frame: Frame) -> None:
+def offer_own_files(frame: Frame, key: str) -> None:
+    """The way to files of the visitor's own, until there are some."""
     if own_files.are_offered(frame.config) and st.button(
-        "Use your own files", key="own-files", icon=":material/upload_file:", type="tertiary", help=own_files.WHAT_FOR
+        "Use your own files", key=key, icon=":material/upload_file:", type="tertiary", help=own_files.WHAT_FOR
     ):
         if own_files.begin(frame.config) is None:
             st.warning(own_files.NO_PLACE)

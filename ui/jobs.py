@@ -115,6 +115,7 @@ class Job:
             self.error = e
             errors.log(e)
         finally:  # whatever happened: a job that seemed to run for ever would keep the slot
+            del self._work  # and with it whatever it works on
             self.seconds = time.monotonic() - self._began
             self.end = end
 

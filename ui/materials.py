@@ -81,14 +81,15 @@ def show_page(shown: Frame) -> None:
     st.markdown(small(summary(entries, len(set_aside))))
     if shown.place.own:
         st.info(own_files.WHAT_FOR, icon=":material/lock:")
+    frame.offer_own_files(shown, "own-files-here")  # on a phone the sidebar is closed
     if may_change:
-        indexing.show_job(shown.place.indexer, course)
+        indexing.show_latest(shown.place.indexer, course)
         if shown.place.own and any(entry.passages for entry in entries):
             _offer_asking(shown)
-        changes.show_changes(shown, {entry.document.source for entry in entries} | set_aside.keys())
+        changes.show_changes(shown, is_empty=not entries)
         _show_set_aside(shown, {source: file.reason for source, file in set_aside.items()})
     _show_list(shown, entries, may_change)
-    if not changes.show_deletion(shown):  # one dialog at a time
+    if not (may_change and changes.show_deletion(shown)):  # one dialog at a time
         sources.show_opened_source(store, course, [])
 
 
@@ -252,7 +253,7 @@ def notice_lines(entry: Entry, may_change: bool) -> list[str]:
 
 
 def small(text: str) -> str:
-    """A text as small Markdown in full colour: a caption's gray is too light to be read by all."""
+    """A text as small Markdown in full colour: what is known of a document is read as often as its title."""
     return f":small[{render.label(text, 400)}]"
 
 

@@ -4,18 +4,19 @@ They are never near the shared catalogue, so no missing condition can show them 
 way to the store. The models, the queue before the generator and the settings are the shared ones.
 
 The directory is removed when the session's state is, which a lost connection does not do, when the session has been gone for longer than
-Streamlit would take it back (`GONE_S`), and when the process ends. What a killed process has left is removed by the next one.
+Streamlit would take it back (`GONE_S`), and when the server ends. What a killed process has left is removed by the next one.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 import threading
 import time
 import weakref
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import streamlit as st
@@ -73,7 +74,7 @@ class OwnFiles:
         with self._making:
             if self._engine is None:
                 self._engine = shared.over(self.store)
-                self._ending.callback(self._engine.close)
+                self._ending.callback(_close_elsewhere, self._engine)
             return self._engine
 
     def files(self) -> dict[str, int]:
@@ -95,6 +96,12 @@ class OwnFiles:
     def close(self) -> None:
         """Ends it at once: nothing of it is left, on the disk or in memory."""
         self._finalizer()
+
+
+def _close_elsewhere(engine: Engine) -> None:
+    """Lets go of the texts in memory in a thread of its own: the end may come with the garbage collection of one that holds their locks."""
+    with suppress(RuntimeError):  # at the end of the process no thread starts, and nothing is left in memory
+        threading.Thread(target=engine.close, name="forget own files", daemon=True).start()
 
 
 def of_session() -> OwnFiles | None:
@@ -144,6 +151,12 @@ def close_left() -> None:
             own.close()
 
 
+def close_all() -> None:
+    """Deletes the own files of all sessions: the server ends."""
+    for own in list(_OPEN):
+        own.close()
+
+
 def _close_left_in_time() -> None:
     while True:
         time.sleep(LOOK_S)
@@ -155,8 +168,10 @@ def _close_left_in_time() -> None:
 
 
 def _remove_leftovers() -> None:
-    """Removes what processes that were killed have left: nobody holds the lock of such a directory."""
+    """Removes what processes that were killed have left: nobody holds the lock of such a directory. Another user's is left alone."""
     for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        status = directory.stat()
-        if status.st_uid == os.getuid() and time.time() - status.st_mtime > NEW_S and not lock.is_held(directory):
-            shutil.rmtree(directory, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process removes it, too
+            status = directory.lstat()
+            old = time.time() - status.st_mtime > NEW_S
+            if old and stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not lock.is_held(directory):
+                shutil.rmtree(directory, ignore_errors=True)

@@ -13,6 +13,8 @@ import json
 import logging
 import re
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -194,6 +196,15 @@ def _claims(request: Request) -> dict[str, Any]:
 
     kept = get_cookie_with_chunks(one, USER_COOKIE_NAME)
     return json.loads(kept) if kept else {}
+
+
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[None]:
+    """Deletes visitors' own files when the server ends. A signal ends the process without what Python does at its exit."""
+    yield
+    from ui import own_files  # with what indexes files: the server answers before that is loaded
+
+    own_files.close_all()
 
 
 MIDDLEWARE = [Middleware(SafeHeaders), Middleware(FilesBehindLogin), Middleware(BackToTheLink)]

@@ -75,15 +75,22 @@ def test_files_are_placed_and_replace_others(tmp_path: Path) -> None:
     folder = tmp_path / "uploads"
     with placed(folder, {"a.md": b"old"}):
         pass
-    with placed(folder, {"a.md": b"new", "b.md": b"more"}):
+    with placed(folder, {"a.md": b"new", "b.md": b"more"}, replace=["a.md"]):
         assert [file.source for file in walk(folder)[0]] == ["a.md", "b.md"]  # what is kept beside them is no material
     assert content(folder) == {"a.md": b"new", "b.md": b"more"}
 
 
 def test_what_was_there_comes_back_when_the_work_fails(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_bytes(b"old")
-    with pytest.raises(StoreBusy), placed(tmp_path, {"a.md": b"new", "b.md": b"more"}):
+    with pytest.raises(StoreBusy), placed(tmp_path, {"a.md": b"new", "b.md": b"more"}, ["a.md"]):
         raise StoreBusy("another ingest is writing")
+    assert content(tmp_path) == {"a.md": b"old"}
+
+
+def test_no_file_is_replaced_unasked(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_bytes(b"old")
+    with pytest.raises(CorpusError, match="already has a.md"), placed(tmp_path, {"a.md": b"new", "b.md": b"more"}, replace=["b.md"]):
+        raise AssertionError("the work began")
     assert content(tmp_path) == {"a.md": b"old"}
 
 
@@ -98,7 +105,7 @@ def test_a_full_disk_while_writing_changes_nothing(tmp_path: Path, monkeypatch: 
         return write(path, data)
 
     monkeypatch.setattr(Path, "write_bytes", fail_at_the_second)
-    with pytest.raises(CorpusError, match="No space left"), placed(tmp_path, {"a.md": b"new", "b.md": b"more"}):
+    with pytest.raises(CorpusError, match="No space left"), placed(tmp_path, {"a.md": b"new", "b.md": b"more"}, ["a.md"]):
         raise AssertionError("the work began")
     assert content(tmp_path) == {"a.md": b"old"}
 

@@ -232,7 +232,7 @@ def test_an_unknown_course_is_said_in_words(store, use_chat_model):
     use_chat_model()
     page = visit(course="nosuch")
     assert not page.exception
-    assert page.error[0].value == "This link leads to a course that is not here. Choose one on the left."
+    assert page.error[0].value.startswith("This link leads to a course that is not here, or to files of a session that is over.")
     assert page.selectbox[0].options == ["A Course: of *Demos*"]
 
 

@@ -103,12 +103,12 @@ def upload(page: AppTest, *files: tuple[str, bytes]) -> AppTest:
 
 
 def finish(page: AppTest, indexer) -> AppTest:
-    assert indexer.latest.wait(LONG_S)
+    assert indexer.latest.job.wait(LONG_S)
     return page.run()
 
 
 def until(event: threading.Event):
-    def wait(_: object) -> None:
+    def wait(*_: object) -> None:
         event.wait(LONG_S)
 
     return wait
@@ -260,19 +260,21 @@ def test_an_upload_is_added_reported_and_listed(store, folder, use_chat_model):
     assert_calm(page)
     assert (folder / "uploads/quagga.md").exists()
     assert "Quagga" in titles(page)
-    assert "**Done.** Adding 1 file" in words(page)
-    assert "Files: 1 added, 6 unchanged." in words(page)
+    assert "Adding 1 file: done in" in words(page)
+    assert "Files: 1 new, 6 unchanged." in words(page)
     assert "add" not in {button.key for button in page.button}
     again = visit()  # another visitor of the staff, or the same after a reload
-    assert "**Done.** Adding 1 file" in words(again)
-    assert "**Done.**" not in words(press(again, "job-seen"))
+    assert "Adding 1 file: done in" in words(again)
+    assert "done in" not in words(press(again, "job-seen"))
 
 
-def test_a_file_of_the_same_name_is_told_and_replaced_only_when_asked(store, folder, use_chat_model):
+@pytest.mark.parametrize("known", [True, False], ids=["in the catalogue", "in the folder alone"])
+def test_a_file_of_the_same_name_is_told_and_replaced_only_when_asked(store, folder, use_chat_model, known):
     use_chat_model()
     (folder / "uploads").mkdir()
     (folder / "uploads/a.md").write_text("# Before\n\nOld text.\n")
-    ingest_course(folder, store, HashingEmbedder(), Config())
+    if known:
+        ingest_course(folder, store, HashingEmbedder(), Config())
     page = upload(visit(), ("a.md", b"# After\n\nNew text.\n"))
     assert r"Already here: a\.md" in words(page)
     assert "add" not in {button.key for button in page.button}
@@ -337,6 +339,17 @@ def test_deleting_asks_first_and_then_nothing_is_left(store, folder, use_chat_mo
     assert "rules.md" not in [document.source for document in store.documents("demo")]
 
 
+def test_who_is_no_longer_of_the_staff_is_not_asked_any_more(store, folder, use_chat_model, monkeypatch):
+    use_chat_model()
+    page = menu_of(visit(), "Rules").click(Act.DELETE).run()
+    assert "delete-it" in {button.key for button in page.button}
+    monkeypatch.setattr(access, "admit", lambda config: Visitor("A student", "s1", staff=False))
+    page = press(page, "delete-it")
+    assert "delete-it" not in {button.key for button in page.button}
+    assert (folder / "rules.md").exists()
+    assert shared_indexer().latest is None
+
+
 def test_a_file_that_was_set_aside_can_be_deleted(store, folder, use_chat_model):
     use_chat_model()
     page = press(press(visit(), "aside-broken.pdf"), "delete-it")
@@ -353,19 +366,19 @@ def test_an_update_brings_in_what_has_changed_in_the_folder(store, folder, use_c
     assert_calm(page)
     assert "Gnu" in titles(page)
     page = finish(press(page, "rebuild"), shared_indexer())
-    assert "**Done.** Reading every file again" in words(page)
+    assert "Reading every file again: done in" in words(page)
 
 
 def test_while_a_job_goes_on_nothing_else_can_be_begun(store, folder, use_chat_model):
     use_chat_model()
     go_on = threading.Event()
-    job = shared_indexer().start("demo", "Reading <b>", until(go_on))
+    run = shared_indexer().start("demo", "Reading <b>", until(go_on))
     page = visit()
     assert_calm(page)
     assert page.button(key="update").disabled
     assert "This goes on when you leave the page." in words(page)
     go_on.set()
-    assert job.wait(LONG_S)
+    assert run.job.wait(LONG_S)
     assert not page.run().button(key="update").disabled
 
 
@@ -393,7 +406,7 @@ def test_own_files_are_added_asked_about_and_seen_by_nobody_else(store, folder, 
     page = page.chat_input[0].set_value("What does the quagga cost at the market?").run()
     assert_calm(page)
     assert "77 ducats" in page.chat_message[1].markdown[0].value
-    assert page.button(key="source-2-1").label.startswith(r":primary[\[1\] quagga\.md")
+    assert any(button.label.startswith(r":primary[\[1\] quagga\.md") for button in page.button)
     with Store.open(store.directory).transaction() as db:
         assert db.execute("SELECT count(*) FROM conversations").fetchone()[0] == 0
     conversation = parameter(page, "conversation")
@@ -402,6 +415,14 @@ def test_own_files_are_added_asked_about_and_seen_by_nobody_else(store, folder, 
     foreign.run()
     assert len(foreign.chat_message) == 0
     assert "ducats" not in words(foreign)
+
+
+def test_own_files_can_be_begun_where_the_sidebar_is_closed(store, folder, use_chat_model):
+    use_chat_model()
+    page = press(visit(), "own-files-here")
+    assert_calm(page)
+    assert page.header[0].value == r"Your files \(this session\)"
+    assert not {"own-files", "own-files-here"} & {button.key for button in page.button}
 
 
 def test_own_files_have_limits(store, folder, use_chat_model, monkeypatch):

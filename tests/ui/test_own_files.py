@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import stat
@@ -17,8 +18,9 @@ from rag.answer import answer
 from rag.config import Config
 from rag.errors import UnknownCourse
 from rag.types import Scope
-from ui import indexing, own_files, places
+from ui import indexing, own_files, places, server
 from ui.access import Visitor
+from ui.jobs import End
 from ui.own_files import NAME, OwnFiles
 
 LONG_S = 60.0
@@ -54,9 +56,9 @@ def directories() -> list[Path]:
 
 def fill(config: Config) -> OwnFiles:
     own = own_files.begin(config)
-    job = indexing.add_files(places.place_of(config, NAME), NAME, {"quagga.md": TEXT})
-    assert job.wait(LONG_S)
-    assert job.succeeded, job.error
+    run = indexing.add_files(places.place_of(config, NAME), NAME, {"quagga.md": TEXT})
+    assert run.job.wait(LONG_S)
+    assert run.job.end is End.DONE, run.job.error
     return own
 
 
@@ -112,7 +114,7 @@ def test_a_deleted_own_file_leaves_nothing_on_the_disk(store, use_chat_model, se
     session("one")
     own = fill(config)
     assert any(b"ducats" in path.read_bytes() for path in own.directory.rglob("*") if path.is_file())
-    assert indexing.delete(places.place_of(config, NAME), NAME, ["quagga.md"]).wait(LONG_S)
+    assert indexing.delete(places.place_of(config, NAME), NAME, ["quagga.md"]).job.wait(LONG_S)
     assert own.files() == {}
     assert own.store.documents(NAME) == []
     assert not any(b"ducats" in path.read_bytes() for path in own.directory.rglob("*") if path.is_file())
@@ -138,13 +140,13 @@ def test_a_job_that_goes_on_keeps_the_files_until_it_has_ended(store, use_chat_m
     own_files.begin(config)
     place = places.place_of(config, NAME)
     with own_files._TURN:
-        job = indexing.add_files(place, NAME, {"quagga.md": TEXT})
+        run = indexing.add_files(place, NAME, {"quagga.md": TEXT})
         del place
         state.clear()
         gc.collect()
         assert len(directories()) == 1
-    assert job.wait(LONG_S)
-    assert job.succeeded
+    assert run.job.wait(LONG_S)
+    assert run.job.end is End.DONE
     while directories():  # the thread lets go of them just after it has said so
         gc.collect()
 
@@ -158,6 +160,22 @@ def test_ending_them_deletes_them_at_once(store, use_chat_model, session):
     assert directories() == []
     assert own_files.of_session() is None
     assert own_files.are_offered(config)
+
+
+def test_the_end_of_the_server_deletes_them(store, use_chat_model, session):
+    use_chat_model()
+    config = Config.load()
+    kept = []
+    for name in ("one", "two"):
+        session(name)
+        kept.append(own_files.begin(config))
+
+    async def serve() -> None:
+        async with server.lifespan(None):
+            assert len(directories()) == len(kept) == 2
+
+    asyncio.run(serve())
+    assert directories() == []
 
 
 def test_a_lost_connection_keeps_them_and_a_closed_page_does_not(store, use_chat_model, session, monkeypatch):
@@ -217,11 +235,15 @@ def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(store, 
     session("one")
     in_use = own_files.begin(config)
     assert left.exists()
+    elsewhere = left.parent / "elsewhere"
+    elsewhere.mkdir()
+    (left.parent / f"{own_files.PREFIX}link").symlink_to(elsewhere)
     long_ago = time.time() - 3600
-    for directory in (left, in_use.directory):
+    for directory in (left, in_use.directory, elsewhere):
         os.utime(directory, (long_ago, long_ago))
     session("two")
     own_files.begin(config)
     assert not left.exists()
     assert young.exists()
+    assert elsewhere.exists()
     assert in_use.store.courses()[0].name == NAME
