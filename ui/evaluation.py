@@ -97,7 +97,7 @@ def _show_start(shown: Frame, slot: Slot) -> None:
     count = len(questions.questions)
     limit = int(st.number_input(f"How many of the {count:,} questions, from the first", 1, count, count, key=f"limit-{count}"))
     running = slot.job is not None and slot.job.running
-    if st.button("Start", type="primary", icon=":material/play_arrow:", key="start", disabled=running):
+    if st.button("Start", icon=":material/play_arrow:", key="start", disabled=running):
         experiment = Experiment(shown.course, questions, answers=mode == ANSWERS, limit=limit)
         try:
             _start(shown, slot, experiment)

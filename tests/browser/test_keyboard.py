@@ -23,14 +23,23 @@ _FOCUSED = """() => {
     return `${one.getAttribute("role") || one.tagName.toLowerCase()}: ${(name || "").trim().replace(/\\s+/g, " ")}`;
 }"""
 """Role and name of what has the focus, `button: New conversation`; empty for nothing."""
-_SEEN = """() => {
-    const one = document.activeElement, box = one.getBoundingClientRect();
-    const looks = getComputedStyle(one), wrap = getComputedStyle(one.closest("[data-baseweb], [data-testid=stChatInput]") || one);
-    const marks = style => (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0)
-        || style.boxShadow !== "none" || parseFloat(style.borderTopWidth) > 0;
-    return box.width > 0 && box.height > 0 && [looks, wrap].some(marks);
+_LOOKS = """one => {
+    const looks = [];
+    for (let at = one, level = 0; at instanceof Element && level < 6; at = at.parentElement, level += 1) {
+        const style = getComputedStyle(at);
+        const {outlineStyle, outlineWidth, boxShadow, borderColor, backgroundColor, color} = style;
+        looks.push([outlineStyle, outlineWidth, boxShadow, borderColor, backgroundColor, color].join(" "));
+    }
+    return looks;
 }"""
-"""Whether something that can be seen has the focus, with an outline, a shadow or a border."""
+"""How an element and what is around it are drawn."""
+_DEEPEST = """() => {
+    let one = document.activeElement;
+    while (one.shadowRoot && one.shadowRoot.activeElement) one = one.shadowRoot.activeElement;
+    return one;
+}"""
+DRAWN_MS = 250
+"""After so long a change of colour has come to its end."""
 
 
 def steps(page: Page, key: str = "Tab") -> Iterator[str]:
@@ -51,9 +60,24 @@ def tab_to(page: Page, pattern: str, key: str = "Tab") -> str:
     for focused in steps(page, key):
         passed.append(focused)
         if re.search(pattern, focused):
-            assert page.evaluate(_SEEN), f"{focused} has the focus, and nothing shows it"
+            assert is_seen(page), f"{focused} has the focus, and nothing shows it"
             return focused
     raise AssertionError(f"nothing like {pattern!r} is reached; what is: {passed}")
+
+
+def is_seen(page: Page) -> bool:
+    """Whether what has the focus looks otherwise without it."""
+    one = page.evaluate_handle(_DEEPEST).as_element()
+    assert one is not None
+    page.wait_for_timeout(DRAWN_MS)
+    focused = one.evaluate(_LOOKS)
+    one.evaluate("one => one.blur()")
+    page.wait_for_timeout(DRAWN_MS)
+    if one.evaluate("one => one === document.activeElement"):  # a dialog keeps the focus in it
+        return one.evaluate("one => getComputedStyle(one).outlineStyle !== 'none' || getComputedStyle(one).boxShadow !== 'none'")
+    blurred = one.evaluate(_LOOKS)
+    one.focus()
+    return focused != blurred
 
 
 def test_everything_that_can_be_reached_has_a_name(visit: Visit):
