@@ -423,7 +423,6 @@ def test_own_files_can_be_begun_where_the_sidebar_is_closed(store, folder, use_c
     assert_calm(page)
     assert page.header[0].value == r"Your files \(this session\)"
     assert not {"own-files", "own-files-here"} & {button.key for button in page.button}
-    assert next(one for one in page.expander if one.label == "Add files").proto.expanded  # it was closed in the course before
 
 
 def test_own_files_have_limits(store, folder, use_chat_model, monkeypatch):
