@@ -67,7 +67,7 @@ def show_changes(shown: Frame, is_empty: bool) -> None:
     """Adding files, and for a shared course reading its folder again."""
     busy, own = shown.place.indexer.busy, shown.place.own
     label = "Add files" if own else "Add files, update the index"
-    with st.expander(label, is_empty, key="changes", icon=":material/upload_file:"):
+    with st.expander(label, is_empty, key=f"changes-{shown.course}", icon=":material/upload_file:"):
         _show_upload(shown, busy)
         if own:
             _offer_end(busy)

@@ -140,7 +140,9 @@ def _show_list(shown: Frame, entries: Sequence[Entry], may_change: bool) -> None
         label = f"{render.label(folder) or 'Not in a folder'} · {len(within):,}"
         opened = filtered or len(entries) <= OPEN_FOLDERS
         # The key holds `filtered`: a filter opens all folders, and leaving it brings back what was open before.
-        with st.expander(label, opened, key=f"folder-{filtered}-{folder}", icon=":material/folder:", on_change="rerun") as place:
+        with st.expander(
+            label, opened, key=f"folder-{shown.course}-{filtered}-{folder}", icon=":material/folder:", on_change="rerun"
+        ) as place:
             if place.open:
                 _show_rows(shown, folder, within, may_change)
 

@@ -132,9 +132,11 @@ def test_own_files_are_seen_in_their_session_alone_and_survive_a_lost_connection
         cut = cut_connection(visit.page)
         visit.open(app.url)
         page = visit.page
-        page.get_by_role("button", name="Use your own files").first.click()
+        go_to(visit, "Materials")
+        page.get_by_test_id("stMain").get_by_role("button", name="Use your own files").click()
         page.get_by_text("Nobody else sees them").first.wait_for()
         visit.settle()
+        assert page.get_by_test_id("stFileUploader").is_visible(), "closed, as it was in the course before"
         upload(visit, payload("okapi.md", b"# Okapi market\n\nAn okapi costs 55 thalers at the market of Zanzibar.\n"))
         assert len(list(app.temporary.glob("lectern-own-*"))) == 1
         page.get_by_role("button", name="Ask about your files").click()
