@@ -155,8 +155,8 @@ def search_only_in(source: str) -> None:
 
 def link_to_source(course: str, chunk_id: int, number: str) -> str:
     """The address that opens a passage for anybody of the course: no conversation is in it."""
-    page = (st.context.url or "").partition("?")[0]
-    return page + link(course=course, source=f"{chunk_id}.{number}" if number else chunk_id)
+    page = (st.context.url or "").partition("?")[0].rstrip("/")
+    return f"{page}/" + link(course=course, source=f"{chunk_id}.{number}" if number else chunk_id)
 
 
 def take_request() -> Request | None:
