@@ -65,7 +65,7 @@ def show_page(shown: Frame) -> None:
     if not chat.messages and request is None:
         with place:
             _show_welcome(chat)
-    with place, st.spinner("Loading the models. You can ask already…"):
+    with place, st.spinner("Loading the models. You can ask already…", show_time=True):
         engine = shown.place.open_engine()
     with knobs:
         settings.show_settings(engine.config, shown.visitor)

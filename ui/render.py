@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 from rag.types import Mode, Sentence, Support
 
 JOINER = "\u2060"
-MARKS = {Support.WEAK: "(partly supported)", Support.UNSUPPORTED: "(not held by the materials)"}
+MARKS = {Support.WEAK: ("(partly supported)", "orange"), Support.UNSUPPORTED: ("(not held by the materials)", "red")}
+"""How well a sentence stands on the materials, in words and in a colour. One that they hold has the number of its source."""
 
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028-\u202e\u2066-\u2069]")
@@ -134,7 +135,10 @@ def markers(numbers: Sequence[int], links: Mapping[int, str]) -> str:
 def _sentence(sentence: Sentence, quoted: bool, links: Mapping[int, str]) -> str:
     words = re.sub(r"\n\s*\n", "\n", sentence.text)
     text = rich(words if quoted else _LIST_ITEM.sub("", words, count=1))
-    mark = f" *{escape(MARKS[sentence.support])}*" if sentence.support in MARKS else ""
+    mark = ""
+    if sentence.support in MARKS:
+        words_of_mark, colour = MARKS[sentence.support]
+        mark = f" :{colour}[*{escape(words_of_mark)}*]"
     number = f" {markers(sentence.citations, links)}" if sentence.citations else ""
     shown = f"{text}{mark}{number}"
     return "\n".join(f"> {line}" for line in shown.split("\n")) if quoted else _bullet(sentence.text) + shown

@@ -245,13 +245,13 @@ def test_marked_text_leaves_formulas_out_of_the_highlight():
 def test_sentences_carry_numbers_and_weak_ones_say_so():
     written = [Sentence("A is B.", Support.SUPPORTED, (1,)), Sentence("C [2].", Support.WEAK, (2, 3))]
     assert render.sentences(written, Mode.GENERATED) == (
-        r"A is B\. :primary[\[1\]] C \[2\]\. *\(partly supported\)* :primary[\[2\]] :primary[\[3\]]"
+        r"A is B\. :primary[\[1\]] C \[2\]\. :orange[*\(partly supported\)*] :primary[\[2\]] :primary[\[3\]]"
     )
 
 
 def test_unsupported_sentences_say_so_and_quotations_stand_by_themselves():
     written = [Sentence("A.", Support.UNSUPPORTED), Sentence("B.", Support.SUPPORTED, (1,), quoted=True)]
-    assert render.sentences(written, Mode.GENERATED) == "A\\. *\\(not held by the materials\\)*\n\n> B\\. :primary[\\[1\\]]"
+    assert render.sentences(written, Mode.GENERATED) == "A\\. :red[*\\(not held by the materials\\)*]\n\n> B\\. :primary[\\[1\\]]"
 
 
 def test_a_draft_is_muted_and_follows_the_checked_sentences():

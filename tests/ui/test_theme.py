@@ -45,7 +45,7 @@ def test_texts_captions_and_links_can_be_read(scheme: str, ground: str) -> None:
     below = rgb(colours[ground])
     assert contrast(rgb(colours["textColor"]), below) >= 7
     assert contrast(over(rgb(colours["textColor"]), below, CAPTION_OPACITY), below) >= ENOUGH
-    for name in ("linkColor", "primaryColor", "grayTextColor"):
+    for name in ("linkColor", "primaryColor", "grayTextColor", "orangeTextColor", "redTextColor"):
         assert contrast(rgb(colours[name]), below) >= ENOUGH, name
 
 
