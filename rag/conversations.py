@@ -14,11 +14,15 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlite_utils import Database
+
 from rag.store import Store
 from rag.types import Answer, Turn
 from rag.wire import answer_from_json, answer_to_json
 
 TITLE_CHARACTERS = 60
+LONGEST_SEARCH = 200
+"""Characters of the words that conversations are searched for: SQLite refuses patterns of tens of thousands."""
 PROMPT_REVISION = "prompt_revision"
 _COLUMNS = "id, course, title, created_at, owner"
 HIDDEN = "This answer quotes materials that are not visible at present."
@@ -57,13 +61,8 @@ class Message:
 
 def start(store: Store, course: str, first_question: str, owner: str = "") -> Conversation:
     """A new conversation, titled by its first question."""
-    conversation = Conversation(uuid.uuid4().hex, course, _title(first_question), _now(), owner)
     with store.transaction() as db:
-        db.execute(
-            "INSERT INTO conversations (id, course, title, created_at, owner) VALUES (:id, :course, :title, :created_at, :owner)",
-            asdict(conversation),
-        )
-    return conversation
+        return _start(db, course, first_question, owner)
 
 
 def rename(store: Store, conversation_id: str, title: str) -> None:
@@ -75,10 +74,11 @@ def rename(store: Store, conversation_id: str, title: str) -> None:
 
 def list_conversations(store: Store, course: str, owner: str = "", words: str = "", limit: int = 50) -> list[Conversation]:
     """An owner's conversations about a course, the newest first; with `words`, those that hold them in title or messages."""
-    pattern = "%" + re.sub(r"[%_^]", r"^\g<0>", words.strip()) + "%"
+    pattern = "%" + re.sub(r"[%_^]", r"^\g<0>", words.strip()[:LONGEST_SEARCH]) + "%"
     rows = store.db.query(
         f"""SELECT {_COLUMNS} FROM conversations c WHERE course = ? AND owner = ? AND (title LIKE ? ESCAPE '^' OR EXISTS (
-            SELECT 1 FROM messages WHERE conversation_id = c.id AND content LIKE ? ESCAPE '^')) ORDER BY rowid DESC LIMIT ?""",
+            SELECT 1 FROM messages WHERE conversation_id = c.id AND replaced_at IS NULL AND content LIKE ? ESCAPE '^'))
+        ORDER BY rowid DESC LIMIT ?""",
         [course, owner, pattern, pattern, limit],
     )
     return [Conversation(**row) for row in rows]
@@ -103,7 +103,7 @@ def messages(store: Store, conversation: Conversation) -> list[Message]:
     hidden = store.hidden_sources(conversation.course)
     rows = store.db.query(
         """SELECT id, role, content, answer, rating, note, messages.created_at FROM messages LEFT JOIN feedback ON message_id = messages.id
-        WHERE conversation_id = ? ORDER BY id""",
+        WHERE conversation_id = ? AND replaced_at IS NULL ORDER BY id""",
         [conversation.id],
     )
     revision = store.revision()
@@ -126,30 +126,49 @@ def turns(earlier: Sequence[Message]) -> list[Turn]:
     return [Turn(message.role, message.content) for message in earlier]
 
 
-def add_exchange(store: Store, conversation_id: str, answer: Answer, revision: int | None = None, in_place_of: int | None = None) -> None:
+def add_exchange(store: Store, conversation_id: str, answer: Answer, revision: int | None = None) -> None:
     """Keeps a question and its finished answer, both or neither.
 
     Args:
         revision: of the store before the question was searched for; the prompt is kept only if it still is that.
-        in_place_of: the message of the question that was changed or asked again: it goes, and all that came after it.
     """
     with store.transaction() as db:
-        if revision == store.revision():
-            kept = answer_to_json(answer) | {PROMPT_REVISION: revision}
-        else:
-            kept = answer_to_json(replace(answer, prompt=()))
-        if in_place_of is not None:
-            db.execute("DELETE FROM messages WHERE conversation_id = ? AND id >= ?", [conversation_id, in_place_of])
-        for role, content, value in (("user", answer.question, None), ("assistant", answer.text, json.dumps(kept))):
-            db.execute(
-                "INSERT INTO messages (conversation_id, role, content, answer, created_at) VALUES (?, ?, ?, ?, ?)",
-                [conversation_id, role, content, value, _now()],
-            )
+        _add_exchange(db, conversation_id, answer, revision == store.revision())
 
 
-def give_feedback(store: Store, message_id: int, feedback: Feedback | None) -> None:
-    """Keeps what a reader thinks of an answer, in place of what he thought before; None takes it back."""
+def keep_exchange(
+    store: Store, place: Conversation | tuple[str, str], answer: Answer, revision: int, replaced: tuple[int, int] | None = None
+) -> Conversation:
+    """Keeps a question and its finished answer, with the conversation they begin if they do: all of it or nothing.
+
+    Args:
+        place: the conversation; or course and owner of a new one. One that has been deleted meanwhile begins anew.
+        revision: as in `add_exchange`.
+        replaced: first and last of the messages that this is asked instead of. They are shown no more, and are there for insights until the
+            conversation is deleted.
+    """
     with store.transaction() as db:
+        conversation = place if isinstance(place, Conversation) and _exists(db, place) else None
+        if conversation is None:
+            course, owner = (place.course, place.owner) if isinstance(place, Conversation) else place
+            conversation = _start(db, course, answer.question, owner)
+        elif replaced is not None:
+            db.execute(
+                "UPDATE messages SET replaced_at = ? WHERE conversation_id = ? AND id BETWEEN ? AND ?", [_now(), conversation.id, *replaced]
+            )
+        _add_exchange(db, conversation.id, answer, revision == store.revision())
+        return conversation
+
+
+def give_feedback(store: Store, conversation: Conversation, message_id: int, feedback: Feedback | None) -> None:
+    """Keeps what a reader thinks of an answer, in place of what he thought before; None takes it back.
+
+    Nothing happens where the conversation has no such message: it was deleted in another tab.
+    """
+    with store.transaction() as db:
+        message = db.execute("SELECT id FROM messages WHERE id = ? AND conversation_id = ?", [message_id, conversation.id]).fetchone()
+        if message is None:
+            return
         db.execute("DELETE FROM feedback WHERE message_id = ?", [message_id])
         if feedback is not None:
             db.execute(
@@ -161,6 +180,33 @@ def give_feedback(store: Store, message_id: int, feedback: Feedback | None) -> N
 def delete(store: Store, conversation_id: str) -> None:
     with store.transaction() as db:
         db.execute("DELETE FROM conversations WHERE id = ?", [conversation_id])
+
+
+def _start(db: Database, course: str, first_question: str, owner: str) -> Conversation:
+    conversation = Conversation(uuid.uuid4().hex, course, _title(first_question), _now(), owner)
+    db.execute(
+        "INSERT INTO conversations (id, course, title, created_at, owner) VALUES (:id, :course, :title, :created_at, :owner)",
+        asdict(conversation),
+    )
+    return conversation
+
+
+def _exists(db: Database, conversation: Conversation) -> bool:
+    rows = db.execute("SELECT 1 FROM conversations WHERE id = ? AND owner = ?", [conversation.id, conversation.owner])
+    return rows.fetchone() is not None
+
+
+def _add_exchange(db: Database, conversation_id: str, answer: Answer, with_prompt: bool) -> None:
+    if with_prompt:
+        (revision,) = db.execute("SELECT number FROM revision").fetchone()
+        kept = answer_to_json(answer) | {PROMPT_REVISION: revision}
+    else:
+        kept = answer_to_json(replace(answer, prompt=()))
+    for role, content, value in (("user", answer.question, None), ("assistant", answer.text, json.dumps(kept))):
+        db.execute(
+            "INSERT INTO messages (conversation_id, role, content, answer, created_at) VALUES (?, ?, ?, ?, ?)",
+            [conversation_id, role, content, value, _now()],
+        )
 
 
 def _title(text: str) -> str:

@@ -178,13 +178,31 @@ def m006_terms(db: Database) -> None:
 
 @_step
 def m007_readers(db: Database) -> None:
-    """Whose a conversation is (empty: of whoever sits at the machine), and what readers thought of answers."""
+    """Whose a conversation is (empty: of whoever sits at the machine), what readers thought of answers, and what was asked instead of what.
+
+    Ids of messages are never used again: links and thumbs of an open page name them.
+    """
     _run(
         db,
         """
         ALTER TABLE conversations ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 
         CREATE INDEX conversations_owner ON conversations (course, owner);
+
+        CREATE TABLE new_messages (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            conversation_id TEXT NOT NULL REFERENCES conversations(id) ON DELETE CASCADE,
+            role TEXT NOT NULL, content TEXT NOT NULL, answer TEXT, created_at TEXT NOT NULL, replaced_at TEXT
+        );
+
+        INSERT INTO new_messages (id, conversation_id, role, content, answer, created_at)
+        SELECT id, conversation_id, role, content, answer, created_at FROM messages;
+
+        DROP TABLE messages;
+
+        ALTER TABLE new_messages RENAME TO messages;
+
+        CREATE INDEX messages_conversation ON messages (conversation_id);
 
         CREATE TABLE feedback (
             message_id INTEGER PRIMARY KEY REFERENCES messages(id) ON DELETE CASCADE,

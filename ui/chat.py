@@ -60,7 +60,8 @@ def show_page(shown: Frame) -> None:
     filters.show_narrowed(chat.scope)
     request = _asked(shown)
     if chat.conversation is not None:
-        exchange.show_messages(chat.messages, chat.conversation, chat.store, request.in_place_of if request else None)
+        replaced = request.in_place_of if request else None
+        exchange.show_messages(chat.messages, chat.conversation, chat.store, replaced, shown.config.question_characters)
     place = st.container()
     if not chat.messages and request is None:
         with place:
@@ -74,8 +75,10 @@ def show_page(shown: Frame) -> None:
     with place:
         if request is not None:
             _answer(request, chat, engine)
-        elif chat.messages:
-            _offer_followups(chat, engine)
+        else:
+            _tell_of_stopped(chat)
+            if chat.messages:
+                _offer_followups(chat, engine)
     if chat.conversation is not None:
         cited = exchange.cited_places(chat.messages, chat.conversation)
         components.show_citations(cited, state.parameter(state.ANSWER), state.open_place)
@@ -95,7 +98,7 @@ def _open_chat(shown: Frame) -> _Chat:
 def _asked(shown: Frame) -> Request | None:
     longest = shown.config.question_characters
     asked = st.chat_input("Ask about this course", key="question", max_chars=longest, submit_mode="stop")
-    return Request(asked) if asked else state.take_request()
+    return Request(asked, conversation=state.parameter(state.CONVERSATION)) if asked else state.take_request()
 
 
 def _cited(messages: Sequence[Message]) -> list[Source]:
@@ -122,12 +125,17 @@ def _show_welcome(chat: _Chat) -> None:
         "Ask about the lectures, labs, assignments or rules. Every sentence of an answer carries the number of the passage it stands on; "
         "open it to see the very page. When the materials do not say, Lectern says so."
     )
-    _show_questions(_first_questions(chat.store, chat.store.revision(), chat.store.settle(chat.scope)), "example")
+    _show_questions(
+        _first_questions(chat.store, str(chat.store.directory), chat.store.revision(), chat.store.settle(chat.scope)), "example"
+    )
 
 
 @st.cache_data(ttl=60, max_entries=64, show_spinner=False)
-def _first_questions(_store: Store, revision: int, scope: Scope) -> list[str]:
-    """Kept for a minute: in a course of thousands of documents they take up to .3 s, at every run of the page."""
+def _first_questions(_store: Store, directory: str, revision: int, scope: Scope) -> list[str]:
+    """Kept for a minute: in a course of thousands of documents they take up to .3 s, at every run of the page.
+
+    The directory names the store: a visitor's own files lie in one that nobody else may see.
+    """
     return suggest_first_questions(_store, scope)
 
 
@@ -155,21 +163,32 @@ def _show_questions(questions: Sequence[str], key: str) -> None:
 
 def _answer(request: Request, chat: _Chat, engine: Engine) -> None:
     """Answers on the page while it is written, then keeps the exchange. Stopping the script closes the stream, and nothing is kept."""
-    question, owner = request.question, chat.shown.visitor.owner
+    question = request.question
     with exchange.bubble("user"):
         st.markdown(render.rich(question))
     revision = engine.searcher.store.revision()
+    state.begin(request)
     with exchange.bubble("assistant"):
         try:
             answer = _stream(question, chat, _another(engine) if request.again else engine, chat.before(request.in_place_of))
         finally:
             engine.searcher.store.close()
-    conversation, replaced = chat.conversation, request.in_place_of
-    if conversation is None or conversations.find(chat.store, conversation.id, owner) is None:  # deleted in another tab meanwhile
-        conversation, replaced = conversations.start(chat.store, chat.shown.course, question, owner), None
-    conversations.add_exchange(chat.store, conversation.id, answer, revision, replaced)
+    replaced = None if request.in_place_of is None else (request.in_place_of, chat.messages[-1].id)
+    place = chat.conversation or (chat.shown.course, chat.shown.visitor.owner)
+    conversation = conversations.keep_exchange(chat.store, place, answer, revision, replaced)
+    state.finish()
     state.go_to_conversation(chat.shown.course, conversation.id)
     st.rerun()
+
+
+def _tell_of_stopped(chat: _Chat) -> None:
+    """Says of an answer that was stopped or failed that nothing of it was kept, once."""
+    stopped = state.finish()
+    if stopped is not None and stopped.conversation == state.parameter(state.CONVERSATION):
+        with st.container(horizontal=True, vertical_alignment="center", key="stopped"):
+            st.caption(f"Not finished, and nothing of it was kept: {render.label(stopped.question, 80)}", width="content")
+            args = (stopped.question, stopped.in_place_of, stopped.again)
+            st.button("Ask it again", key="ask-stopped", icon=":material/refresh:", type="tertiary", on_click=state.ask, args=args)
 
 
 def _another(engine: Engine) -> Engine:
@@ -196,7 +215,7 @@ def _stream(question: str, chat: _Chat, engine: Engine, history: Sequence[Turn])
                 case Draft(draft):
                     if not drafting:
                         drafting = True
-                        status.caption("Gray words are being written and not yet checked against the materials.")
+                        status.caption("Gray words are not yet checked against the materials.")
                     text.markdown(render.sentences(written, Mode.GENERATED, draft, links))
                 case Written(sentences, cited):
                     written, links = sentences, exchange.source_links(chat.shown.course, cited)

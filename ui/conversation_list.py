@@ -17,6 +17,8 @@ from ui.frame import Frame
 
 SEARCH_FROM = 5
 """Conversations from which on they can be searched."""
+LISTED = 50
+LONGEST_WORDS = 100
 _SEARCH = "conversation_words"
 
 
@@ -27,16 +29,18 @@ def show_conversations(shown: Frame, current: Conversation | None, messages: Seq
     if current is not None:
         _show_current(store, current, messages)
     words = st.session_state.get(_SEARCH, "")
-    found = conversations.list_conversations(store, course, owner, words)
+    found = conversations.list_conversations(store, course, owner, words, LISTED + 1)
     if not found and not words:
         return
     st.caption("Conversations")
     if words or len(found) >= SEARCH_FROM:
-        st.text_input("Search conversations", key=_SEARCH, placeholder="Search conversations", label_visibility="collapsed")
+        st.text_input(
+            "Search conversations", key=_SEARCH, max_chars=LONGEST_WORDS, placeholder="Search conversations", label_visibility="collapsed"
+        )
     if not found:
         st.caption("None of your conversations holds these words.")
     with st.container(gap=None, key="conversations"):
-        for one in found:
+        for one in found[:LISTED]:
             st.button(
                 render.label(one.title),
                 key=f"conversation-{one.id}",
@@ -46,14 +50,16 @@ def show_conversations(shown: Frame, current: Conversation | None, messages: Seq
                 width="stretch",
                 wrap=False,
             )
+    if len(found) > LISTED:
+        st.caption(f"The newest {LISTED}; a search finds the others.")
 
 
 def _show_current(store: Store, conversation: Conversation, messages: Sequence[Message]) -> None:
     with st.popover("This conversation", icon=":material/more_horiz:", width="stretch"):
         key = f"title-{conversation.id}"
+        st.session_state[key] = conversation.title  # it may have been renamed in another tab
         st.text_input(
             "Title",
-            conversation.title,
             key=key,
             max_chars=conversations.TITLE_CHARACTERS,
             on_change=_rename,

@@ -22,23 +22,31 @@ _EDITED = "edited_message"
 _ALL = "all_messages_of"
 
 
-def show_messages(messages: Sequence[Message], conversation: Conversation, store: Store, replaced: int | None) -> None:
+def show_messages(messages: Sequence[Message], conversation: Conversation, store: Store, replaced: int | None, longest: int) -> None:
     """A conversation.
 
     Args:
+        longest: characters that a question may have.
         replaced: the message that is being asked again: it and what follows is not shown, and goes when the new answer is there.
     """
     kept = [message for message in messages if replaced is None or message.id < replaced]
-    first = 0 if st.session_state.get(_ALL) == conversation.id else max(0, len(kept) - SHOWN_AT_FIRST)
+    first = 0 if st.session_state.get(_ALL) == conversation.id else _first_shown(kept)
     if first:
         st.button(f"Show {first // 2} earlier questions", key="earlier", on_click=_show_all, args=(conversation.id,), type="tertiary")
     question: Message | None = None
     for message in kept[first:]:
         if message.role == "user":
             question = message
-            _show_question(message)
+            _show_question(message, longest)
         else:
             _show_answer(message, question, conversation, store)
+
+
+def _first_shown(messages: Sequence[Message]) -> int:
+    """Where the messages begin that are drawn at first: the last ones, and from the question on whose answer the URL names."""
+    first = max(0, len(messages) - SHOWN_AT_FIRST)
+    named = [number for number, message in enumerate(messages) if str(message.id) == state.parameter(state.ANSWER)]
+    return min([first, *(max(0, number - 1) for number in named)])
 
 
 def bubble(role: str) -> DeltaGenerator:
@@ -80,23 +88,23 @@ def show_body(answer: Answer, links: Mapping[int, str]) -> None:
 # --- a question
 
 
-def _show_question(message: Message) -> None:
+def _show_question(message: Message, longest: int) -> None:
     with bubble("user"):
         if st.session_state.get(_EDITED) == message.id:
-            _show_editor(message)
+            _show_editor(message, longest)
         else:
             st.markdown(render.rich(message.content))
 
 
-def _show_editor(message: Message) -> None:
+def _show_editor(message: Message, longest: int) -> None:
     with st.form(f"edit-{message.id}", border=False):
-        changed = st.text_area("Your question", message.content, key=f"edited-{message.id}")
+        changed = st.text_area("Your question", message.content, key=f"edited-{message.id}", max_chars=longest)
         with st.container(horizontal=True):
             if st.form_submit_button("Ask this instead") and changed.strip():
-                st.session_state.pop(_EDITED)
+                st.session_state.pop(_EDITED, None)
                 state.ask(changed, message.id)
                 st.rerun()
-            st.form_submit_button("Cancel", on_click=st.session_state.pop, args=(_EDITED,))
+            st.form_submit_button("Cancel", on_click=st.session_state.pop, args=(_EDITED, None))
 
 
 def _show_all(conversation_id: str) -> None:
@@ -121,7 +129,7 @@ def _show_answer(message: Message, question: Message | None, conversation: Conve
         link = state.link(course=conversation.course, conversation=conversation.id, answer=message.id)
         summary = latency.summary(answer.latency, answer.completion_tokens, answer.cached)
         components.show_foot(summary, latency.stage_rows(answer.latency), answer_to_text(answer), link, f"foot-{key}")
-        _show_actions(message, question, store)
+        _show_actions(message, question, conversation, store)
         _show_details(answer, key)
 
 
@@ -137,7 +145,7 @@ def _show_foundation(answer: Answer, key: str) -> None:
             sources.show_sources(answer.sources, key)
 
 
-def _show_actions(message: Message, question: Message | None, store: Store) -> None:
+def _show_actions(message: Message, question: Message | None, conversation: Conversation, store: Store) -> None:
     """Thumbs and a note, asking again, changing the question."""
     given = message.feedback
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key=f"actions-{message.id}"):
@@ -146,7 +154,7 @@ def _show_actions(message: Message, question: Message | None, store: Store) -> N
             key=f"rating-{message.id}",
             default=None if given is None else int(given.rating > 0),
             on_change=_rate,
-            args=(store, message),
+            args=(store, conversation, message),
         )
         if question is not None:
             st.button(
@@ -172,15 +180,15 @@ def _show_actions(message: Message, question: Message | None, store: Store) -> N
             key=f"note-{message.id}",
             max_chars=NOTE_CHARACTERS,
             on_change=_rate,
-            args=(store, message),
+            args=(store, conversation, message),
         )
 
 
 @errors.told
-def _rate(store: Store, message: Message) -> None:
+def _rate(store: Store, conversation: Conversation, message: Message) -> None:
     chosen = st.session_state[f"rating-{message.id}"]
     note = st.session_state.get(f"note-{message.id}", "")
-    conversations.give_feedback(store, message.id, None if chosen is None else Feedback(1 if chosen else -1, note))
+    conversations.give_feedback(store, conversation, message.id, None if chosen is None else Feedback(1 if chosen else -1, note))
 
 
 def _show_details(answer: Answer, key: str) -> None:

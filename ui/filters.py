@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import streamlit as st
@@ -15,9 +16,10 @@ WORDS = {state.MATERIAL: "Material", state.WEEK: "Week", state.PATH: "Document o
 
 
 def chosen_scope(course: str) -> Scope:
-    """The course, narrowed to what the URL says. A week that is no number narrows nothing."""
+    """The course, narrowed to what the URL says. A week that is no number of a week narrows nothing."""
     week = state.parameter(state.WEEK) or ""
-    return Scope(course, state.parameter(state.PATH), state.parameter(state.MATERIAL), int(week) if week.isdecimal() else None)
+    number = int(week) if re.fullmatch(r"[0-9]{1,3}", week) else None
+    return Scope(course, state.parameter(state.PATH), state.parameter(state.MATERIAL), number)
 
 
 def in_words(scope: Scope) -> str:

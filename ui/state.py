@@ -31,6 +31,7 @@ ASK, MATERIALS = "ask", "materials"
 """Addresses of pages."""
 _loaded: WeakValueDictionary[Config, Engine] = WeakValueDictionary()
 _WAITING = "waiting_question"
+_ANSWERED = "answered_question"
 _ASKER = "asker"
 
 
@@ -58,12 +59,14 @@ def engine_if_loaded(config: Config) -> Engine | None:
 class Request:
     """A question for the coming run of the page.
 
-    `in_place_of` is the message of an earlier one that it replaces, with all that followed; `again`: the same words, for another answer.
+    `in_place_of` is the message of an earlier one that it replaces, with all that followed; `again`: the same words, for another answer;
+    `conversation` is where it was asked.
     """
 
     question: str
     in_place_of: int | None = None
     again: bool = False
+    conversation: str | None = None
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
@@ -143,7 +146,7 @@ def close_source() -> None:
 
 def ask(question: str, in_place_of: int | None = None, again: bool = False) -> None:
     """Keeps a question for the coming run of the page: a button was pressed."""
-    st.session_state[_WAITING] = Request(question, in_place_of, again)
+    st.session_state[_WAITING] = Request(question, in_place_of, again, parameter(CONVERSATION))
 
 
 def search_only_in(source: str) -> None:
@@ -160,7 +163,19 @@ def link_to_source(course: str, chunk_id: int, number: str) -> str:
 
 
 def take_request() -> Request | None:
-    return st.session_state.pop(_WAITING, None)
+    """The question that waits; none where another conversation has been opened meanwhile."""
+    request = st.session_state.pop(_WAITING, None)
+    return request if request is not None and request.conversation == parameter(CONVERSATION) else None
+
+
+def begin(request: Request) -> None:
+    """Notes that a question is being answered."""
+    st.session_state[_ANSWERED] = request
+
+
+def finish() -> Request | None:
+    """Notes that nothing is being answered any more; returns what was."""
+    return st.session_state.pop(_ANSWERED, None)
 
 
 def asker() -> str:

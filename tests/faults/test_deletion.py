@@ -39,7 +39,7 @@ def test_no_trace_of_a_removed_document(course_folder: Path, store: Store, embed
     (course_folder / "solutions.md").unlink()
     ingest_course(course_folder, store, embedder, config)
     assert [trace in bytes_of(store) for trace in traces] == [False, False, False]
-    assert [message.content for message in messages(store, conversation.id)] == [
+    assert [message.content for message in messages(store, conversation)] == [
         "What is the midterm solution?",
         "This answer quoted materials that have been removed from the course.",
     ]
@@ -55,7 +55,7 @@ def test_a_document_that_moves_keeps_its_answers(course_folder: Path, store: Sto
     add_exchange(store, conversation.id, given)
     (course_folder / "syllabus.md").rename(course_folder / "week03-syllabus.md")
     ingest_course(course_folder, store, embedder, config)
-    kept = messages(store, conversation.id)[1]
+    kept = messages(store, conversation)[1]
     assert kept.answer is not None
     assert (kept.content, {source.passage.source for source in kept.answer.sources}) == (given.text, {"week03-syllabus.md"})
     (course_folder / "week03-syllabus.md").unlink()

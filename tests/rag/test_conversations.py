@@ -1,6 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from ingest.pipeline import ingest_course
 from rag import conversations
 from rag.answer import answer
@@ -110,6 +112,14 @@ def test_conversations_are_found_by_words_of_title_and_messages(engine: Engine) 
     assert found("glass") == ["Glass things"]
 
 
+def made(question: str, text: str) -> Answer:
+    return Answer(question, question, text, False, 1.0, Mode.EXTRACTIVE, (), (), Latency({}, 1.0))
+
+
+def contents(store: Store, conversation: Conversation) -> list[str]:
+    return [message.content for message in conversations.messages(store, conversation)]
+
+
 def test_a_question_asked_again_takes_the_place_of_what_came_after_it(engine: Engine) -> None:
     store = engine.searcher.store
     conversation = conversations.start(store, "optics", "One?")
@@ -117,11 +127,53 @@ def test_a_question_asked_again_takes_the_place_of_what_came_after_it(engine: En
     for number in ("one", "two", "three"):
         exchange(store, conversation, f"{number}?", number)
         exchange(store, other, f"{number}?", number)
-    second = conversations.messages(store, conversation)[2]
-    again = Answer("2?", "2?", "new", False, 1.0, Mode.EXTRACTIVE, (), (), Latency({}, 1.0))
-    conversations.add_exchange(store, conversation.id, again, in_place_of=second.id)
-    assert [message.content for message in conversations.messages(store, conversation)] == ["one?", "one", "2?", "new"]
-    assert len(conversations.messages(store, other)) == 6
+    shown = [message.id for message in conversations.messages(store, conversation)]
+    exchange(store, conversation, "another tab's?", "kept")
+    conversations.keep_exchange(store, conversation, made("2?", "new"), store.revision(), (shown[2], shown[-1]))
+    assert contents(store, conversation) == ["one?", "one", "another tab's?", "kept", "2?", "new"]
+    assert len(contents(store, other)) == 6
+    assert conversations.list_conversations(store, "optics", words="three") == [other]
+
+
+def test_what_was_replaced_keeps_its_feedback_until_the_conversation_goes(engine: Engine) -> None:
+    store = engine.searcher.store
+    conversation = conversations.keep_exchange(store, ("optics", "ada"), made("One?", "one"), store.revision())
+    assert (conversation.title, conversation.owner) == ("One?", "ada")
+    question, said = conversations.messages(store, conversation)
+    conversations.give_feedback(store, conversation, said.id, Feedback(-1, "Wrong."))
+    conversations.keep_exchange(store, conversation, made("One?", "two"), store.revision(), (question.id, said.id))
+    (_, again) = conversations.messages(store, conversation)
+    assert (again.content, again.feedback) == ("two", None)
+    assert again.id > said.id
+    assert store.db.execute("SELECT note FROM feedback").fetchall() == [("Wrong.",)]
+    conversations.delete(store, conversation.id)
+    assert store.db.execute("SELECT count(*) FROM feedback").fetchone()[0] == 0
+    anew = conversations.keep_exchange(store, conversation, made("Three?", "three"), store.revision(), (question.id, again.id))
+    assert (anew.id != conversation.id, anew.owner, anew.title) == (True, "ada", "Three?")
+    assert conversations.messages(store, anew)[0].id > again.id  # ids are never used again: an open page may name them
+
+
+def test_a_conversation_is_begun_with_its_first_exchange_or_not_at_all(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = engine.searcher.store
+
+    def fail(*_: object) -> None:
+        raise ValueError("no JSON")
+
+    monkeypatch.setattr(conversations, "answer_to_json", fail)
+    with pytest.raises(ValueError, match="no JSON"):
+        conversations.keep_exchange(store, ("optics", ""), made("One?", "one"), store.revision())
+    assert conversations.list_conversations(store, "optics") == []
+
+
+def test_only_messages_of_the_conversation_are_judged(engine: Engine) -> None:
+    store = engine.searcher.store
+    mine, other = (conversations.keep_exchange(store, ("optics", owner), made("?", "!"), store.revision()) for owner in ("ada", "bob"))
+    conversations.give_feedback(store, mine, conversations.messages(store, other)[1].id, Feedback(-1))
+    assert conversations.messages(store, other)[1].feedback is None
+
+
+def test_very_long_words_are_searched_for_by_their_beginning(engine: Engine) -> None:
+    assert conversations.list_conversations(engine.searcher.store, "optics", words="x" * 60_000) == []
 
 
 def test_feedback_is_kept_changed_and_taken_back(engine: Engine) -> None:
@@ -130,9 +182,9 @@ def test_feedback_is_kept_changed_and_taken_back(engine: Engine) -> None:
     exchange(store, conversation, "one?", "one")
     said = conversations.messages(store, conversation)[1].id
     for feedback in (Feedback(-1, "Wrong page."), Feedback(1), None):
-        conversations.give_feedback(store, said, feedback)
+        conversations.give_feedback(store, conversation, said, feedback)
         assert conversations.messages(store, conversation)[1].feedback == feedback
-    conversations.give_feedback(store, said, Feedback(-1))
+    conversations.give_feedback(store, conversation, said, Feedback(-1))
     conversations.delete(store, conversation.id)
     assert store.db.execute("SELECT count(*) FROM feedback").fetchone()[0] == 0
 

@@ -39,7 +39,7 @@ def keep(
     for answer in answers:
         conversations.add_exchange(store, conversation.id, answer)
     kept = conversations.messages(store, conversation)
-    conversations.give_feedback(store, kept[-1].id, feedback)
+    conversations.give_feedback(store, conversation, kept[-1].id, feedback)
     with store.transaction() as db:
         db.execute("UPDATE messages SET created_at = ? WHERE conversation_id = ?", [at, conversation.id])
     return conversation.id

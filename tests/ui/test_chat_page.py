@@ -12,9 +12,10 @@ from streamlit.testing.v1 import AppTest
 from rag import conversations
 from rag.admission import Admission
 from rag.conversations import Feedback
+from rag.errors import StoreBusy
 from rag.store import Store
-from rag.types import Answer, Latency, Mode
-from ui import render, state
+from rag.types import Answer, Latency, Mode, Scope
+from ui import chat, render, state
 
 SCRIPT = Path(__file__).parents[2] / "ui/main.py"
 QUESTION = "How many late days does each student have?"
@@ -380,12 +381,17 @@ def test_asking_again_replaces_the_answer_and_passes_by_the_cache(store, use_cha
     assert "from the cache" not in feet(page)[0]["summary"]
 
 
-def test_a_failed_or_stopped_answer_leaves_the_earlier_one_in_place(store, use_chat_model):
+def test_a_failed_answer_leaves_the_earlier_one_in_place(store, use_chat_model, monkeypatch):
     use_chat_model(LATE)
     page = press(ask(visit()), "edit-question-2")
-    page.text_area(key="edited-1").set_value("x" * 5000)
+
+    def fail(*_: object) -> None:
+        raise StoreBusy("somebody writes to /srv/secret")
+
+    monkeypatch.setattr(chat, "stream_answer", fail)
+    page.text_area(key="edited-1").set_value("Something else?")
     page = page.button[[button.label for button in page.button].index("Ask this instead")].click().run()
-    assert page.error[0].value.startswith(r"The question has 5\,000 characters")
+    assert page.error[0].value.startswith("The course is being updated just now")
     assert said(store) == [QUESTION, LATE]
 
 
@@ -432,9 +438,10 @@ def test_the_chat_is_narrowed_by_the_address_and_by_the_choices(store, use_chat_
     assert "Searching only in: rules\\.md" in words(page)
 
 
-def test_a_week_that_is_no_number_narrows_nothing(store, use_chat_model):
+@pytest.mark.parametrize("week", ["１", "-1", "9" * 30, "9" * 5000, ";"])
+def test_a_week_that_is_none_narrows_nothing(store, use_chat_model, week):
     use_chat_model()
-    page = visit(course="demo", week="１；")
+    page = visit(course="demo", week=week)
     assert_calm(page)
     assert "Searching only in" not in words(page)
 
@@ -469,3 +476,49 @@ def test_the_course_stays_when_the_navigation_forgets_it(store, use_chat_model, 
     del page.query_params["course"]
     page = page.run()
     assert page.header[0].value == r"A Course\: of \*Demos\*"
+
+
+def test_a_link_to_an_early_answer_draws_the_conversation_from_there_on(store, use_chat_model):
+    use_chat_model()
+    conversation = conversations.start(store, "demo", "Long")
+    for number in range(15):
+        told = Answer(f"Q{number}", f"Q{number}", f"A{number}", False, 1.0, Mode.EXTRACTIVE, (), (), Latency({}, 1.0))
+        conversations.add_exchange(store, conversation.id, told)
+    second = conversations.messages(store, conversation)[3]
+    page = visit(course="demo", conversation=conversation.id, answer=str(second.id))
+    assert_calm(page)
+    assert len(page.chat_message) == 28
+    assert page.button(key="earlier").label == "Show 1 earlier questions"
+
+
+def test_a_waiting_question_of_another_conversation_is_dropped(store, use_chat_model):
+    use_chat_model("x", "y")
+    page = ask(visit())
+    other = conversations.start(store, "demo", "Another")
+    page.session_state["waiting_question"] = state.Request("Again?", 1, True, last_conversation(store).id + "x")
+    page.query_params["conversation"] = other.id
+    page = page.run()
+    assert_calm(page)
+    assert conversations.messages(store, other) == []
+
+
+def test_a_stopped_question_is_told_once_and_can_be_asked_again(store, use_chat_model):
+    use_chat_model(LATE)
+    page = visit(course="demo")
+    page.session_state["answered_question"] = state.Request(QUESTION)
+    page = page.run()
+    assert r"nothing of it was kept: How many late days" in words(page)
+    assert "nothing of it was kept" not in words(visit(course="demo"))
+    page = press(page, "ask-stopped")
+    assert_calm(page)
+    assert said(store)[0] == QUESTION
+    assert "nothing of it was kept" not in words(page)
+
+
+def test_first_questions_of_one_store_are_not_shown_for_another(store, use_chat_model):
+    chat._first_questions.clear()
+    mine = chat._first_questions(store, "a", 1, Scope("demo"))
+    assert mine
+    assert chat._first_questions(None, "a", 1, Scope("demo")) == mine  # kept
+    with pytest.raises(AttributeError):
+        chat._first_questions(None, "b", 1, Scope("demo"))

@@ -45,7 +45,7 @@ def keep(store: Store, question: str, days_ago: float = 0, feedback: Feedback | 
     }  # fmt: skip
     conversation = conversations.start(store, "demo", question, "student-7")
     conversations.add_exchange(store, conversation.id, Answer(**{**given, **changes}))  # type: ignore[arg-type]
-    conversations.give_feedback(store, conversations.messages(store, conversation)[1].id, feedback)
+    conversations.give_feedback(store, conversation, conversations.messages(store, conversation)[1].id, feedback)
     at = (datetime.now(UTC) - timedelta(days=days_ago)).isoformat(timespec="seconds")
     with store.transaction() as db:
         db.execute("UPDATE messages SET created_at = ? WHERE conversation_id = ?", [at, conversation.id])
