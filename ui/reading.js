@@ -35,6 +35,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
     return source ? { link, source } : null;
   };
 
+  const move = () => {
+    const at = current.getBoundingClientRect();
+    const below = at.bottom + GAP + tip.offsetHeight < window.innerHeight;
+    tip.style.top = `${Math.max(GAP, below ? at.bottom + GAP : at.top - GAP - tip.offsetHeight)}px`;
+    tip.style.left = `${Math.max(GAP, Math.min(at.left, window.innerWidth - tip.offsetWidth - GAP))}px`;
+  };
   const show = ({ link, source }) => {
     clearTimeout(leaving);
     current = link;
@@ -42,10 +48,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     place.textContent = source.place;
     words.textContent = source.quote;
     tip.hidden = false;
-    const at = link.getBoundingClientRect();
-    const below = at.bottom + GAP + tip.offsetHeight < window.innerHeight;
-    tip.style.top = `${Math.max(GAP, below ? at.bottom + GAP : at.top - GAP - tip.offsetHeight)}px`;
-    tip.style.left = `${Math.max(GAP, Math.min(at.left, window.innerWidth - tip.offsetWidth - GAP))}px`;
+    move();
   };
   const hide = () => {
     clearTimeout(leaving);
@@ -65,6 +68,13 @@ export default function ({ data, parentElement, setTriggerValue }) {
   };
   const onBlur = (event) => event.target === current && hide();
   const onKey = (event) => event.key === "Escape" && current && hide();
+  // The focus itself scrolls what it goes to into view: the quote goes along, and goes away with its link.
+  const onScroll = (event) => {
+    if (!current || tip.contains(event.target)) return;
+    const at = current.getBoundingClientRect();
+    if (at.bottom < 0 || at.top > window.innerHeight) hide();
+    else move();
+  };
   const onClick = (event) => {
     const found = cited(event.target);
     if (!found || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return; // those open a new tab
@@ -79,7 +89,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     ["focusout", onBlur],
     ["keydown", onKey],
     ["click", onClick],
-    ["scroll", hide],
+    ["scroll", onScroll],
   ];
   for (const [name, listener] of listeners) document.addEventListener(name, listener, true);
 

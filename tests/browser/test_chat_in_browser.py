@@ -116,6 +116,7 @@ def test_a_follow_up_is_offered_and_answered(visit: Visit):
 def test_the_chat_is_narrowed_to_a_document_and_widened_again(visit: Visit):
     page = visit.page
     page.get_by_text("Search only in").click()
+    visit.settle()  # what unfolds moves what is below
     page.locator(".st-key-filter-path button").click()
     page.get_by_role("option", name="syllabus.docx").click()
     page.get_by_text("Searching only in: syllabus.docx").wait_for()
