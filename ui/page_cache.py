@@ -54,7 +54,7 @@ class PageCache:
 
         Raises:
             UnreadableDocument: it cannot be drawn; the reason is kept, so that a file that takes a minute to fail does so once.
-            NotReadThisTime: too many others are being drawn just now.
+            NotReadThisTime: too many others are being drawn just now, or the machine has no room.
         """
         assert self.office is not None, "asked for without an office"
         digest = hashlib.sha256(data).hexdigest()
@@ -92,6 +92,8 @@ class PageCache:
     def _make(self, digest: str, data: bytes, source: str, store: Store, office: Path) -> _Kept:
         try:
             kept = _Kept(store, pdf=self._convert(data, source, office))
+        except NotReadThisTime:  # nothing that the file can help: another time it may be drawn
+            raise
         except UnreadableDocument as e:
             kept = _Kept(store, reason=str(e))
         with self._lock:
