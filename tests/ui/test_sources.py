@@ -18,6 +18,7 @@ from rag.errors import NotReadThisTime
 from rag.store import Store
 from rag.types import Passage, Scope
 from support import SAMPLE_COURSE, HashingEmbedder
+from ui.opened import remembered
 from ui.page_cache import PageCache
 
 FILES = {
@@ -457,3 +458,18 @@ def test_drawn_pages_are_kept_once_bounded_and_forgotten_with_their_document(sto
     store.remove_documents("demo", ["training.pptx"])
     cache.prune()
     assert cache.size == 0
+
+
+def test_a_file_is_parsed_once_until_the_store_changes(store):
+    reads: list[int] = []
+
+    def read() -> list[int]:
+        reads.append(1)
+        return []
+
+    for data, part in ((b"a", 0), (b"a", 0), (b"a", 1), (b"b", 0), (b"a", 0)):
+        assert remembered(store, data, part, read) == []
+    assert len(reads) == 3
+    store.remove_documents("demo", ["lab.ipynb"])
+    remembered(store, b"a", 0, read)
+    assert len(reads) == 4
