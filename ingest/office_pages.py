@@ -17,11 +17,12 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from ingest.sandbox import SOCKETS, Limits, can_confine, enter_to_convert
-from rag.errors import UnreadableDocument
+from rag.errors import NotReadThisTime, UnreadableDocument
 
 FORMATS = {".pptx": "impress", ".odp": "impress", ".otp": "impress", **dict.fromkeys((".docx", ".odt", ".ott", ".rtf"), "writer")}
 """Suffix → the program of the office that draws it."""
@@ -32,6 +33,10 @@ PDF_BYTES = 128 << 20
 STARTS = 3
 RESTART = 81
 """LibreOffice's exit code for "start me again": a fresh profile has been set up."""
+
+LEFTOVER_S = 600
+_PREFIX = "lectern-pages-"
+"""Begins the names of the folders in which files are converted."""
 
 _PROGRAMS = ("soffice", "libreoffice")
 _READABLE = (
@@ -66,9 +71,18 @@ _SETTINGS: dict[str, dict[str, bool | int]] = {
 
 
 def find_office() -> Path | None:
-    """The program of an installed LibreOffice that may be used: None also where the kernel cannot confine it."""
+    """The program of an installed LibreOffice that may be used.
+
+    None also where the kernel cannot confine it, and for a script or a folder of another kind, such as `~/.local/bin`: what lies around
+    the program becomes readable to it.
+    """
     found = next(filter(None, map(shutil.which, _PROGRAMS)), None)
-    return Path(found).resolve() if found and can_confine() else None
+    if found is None or not can_confine():
+        return None
+    office = Path(found).resolve()
+    folder = office.parent.parent
+    is_its_own = (folder / "program/soffice.bin").is_file() and not Path.home().resolve().is_relative_to(folder)
+    return office if is_its_own else None
 
 
 def convert_to_pdf(data: bytes, source: str, office: Path, limits: Limits = LIMITS) -> bytes:
@@ -76,9 +90,33 @@ def convert_to_pdf(data: bytes, source: str, office: Path, limits: Limits = LIMI
 
     Raises:
         UnreadableDocument: LibreOffice cannot read it, or not within the limits.
+        NotReadThisTime: there is no room for it, or no process can be started.
     """
+    try:
+        _remove_leftovers(Path(tempfile.gettempdir()))
+        pdf = _convert(data, source, office, limits)
+    except OSError as e:
+        raise NotReadThisTime(
+            f"{source} cannot be drawn just now: {e.strerror or e}; make room in {tempfile.gettempdir()}, or free memory"
+        ) from e
+    if pdf is None:
+        raise UnreadableDocument(f"{source} was opened by LibreOffice without giving pages: open it there to see why, or save it as PDF")
+    return pdf
+
+
+def _remove_leftovers(temporary: Path) -> None:
+    """Deletes what a server that was killed has left of its conversions, none of which takes so long: it is a course's material."""
+    for leftover in temporary.glob(f"{_PREFIX}*"):
+        with suppress(FileNotFoundError):  # another server removes it, too
+            about = leftover.lstat()
+            if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid() and time.time() - about.st_mtime > LEFTOVER_S:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _convert(data: bytes, source: str, office: Path, limits: Limits) -> bytes | None:
+    """The PDF; None when LibreOffice ends well without writing one."""
     suffix = Path(source).suffix.lower()
-    with tempfile.TemporaryDirectory(prefix="lectern-pages-") as name:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
         folder = Path(name).resolve()
         for room in ("profile/user", "home", "out"):
             (folder / room).mkdir(parents=True)
@@ -86,16 +124,13 @@ def convert_to_pdf(data: bytes, source: str, office: Path, limits: Limits = LIMI
         document = folder / f"document{suffix}"  # a name of our own: theirs may look like an option
         document.write_bytes(data)
         _run(document, folder, office, source, limits)
-        pdf = _read_result(folder / "out/document.pdf")
-    if pdf is None:
-        raise UnreadableDocument(f"{source} was opened by LibreOffice without giving pages: open it there to see why, or save it as PDF")
-    return pdf
+        return _read_result(folder / "out/document.pdf")
 
 
 def _run(document: Path, folder: Path, office: Path, source: str, limits: Limits) -> None:
     """LibreOffice on the document, started again as often as it asks for."""
     order = {
-        "office": str(_binary(office)),
+        "office": str(office.with_name("soffice.bin")),  # itself rather than the script that starts it through another process
         "readable": [*_READABLE, str(office.parent.parent)],
         "folder": str(folder),
         "document": str(document),
@@ -127,12 +162,6 @@ def _run(document: Path, folder: Path, office: Path, source: str, limits: Limits
         raise UnreadableDocument(f"{source} cannot be drawn by LibreOffice (it ended with {status}): save it as PDF")
 
 
-def _binary(office: Path) -> Path:
-    """The program itself rather than the script that starts it through another process."""
-    binary = office.with_name("soffice.bin")
-    return binary if binary.exists() else office
-
-
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Ends what the process has started, and itself."""
     with suppress(ProcessLookupError):
@@ -155,7 +184,7 @@ def _read_result(path: Path) -> bytes | None:
     except OSError:
         return None
     with os.fdopen(place, "rb") as file:
-        return file.read(PDF_BYTES + 1) if stat.S_ISREG(os.fstat(place).st_mode) else None
+        return file.read(PDF_BYTES) if stat.S_ISREG(os.fstat(place).st_mode) else None
 
 
 def _profile() -> str:

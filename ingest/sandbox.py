@@ -45,7 +45,8 @@ def enter_to_convert(limits: Limits, readable: Iterable[Path], folder: Path, lar
     """Puts this process, which is about to become an office program, under its limits for good.
 
     It reads and starts what lies below `readable`, writes below `folder`, and reaches no network: it may listen on a socket of its own, as
-    office programs do at their start, but connect to none. That also closes the sockets of this machine's name service.
+    office programs do at their start, but connect to none. That also closes the sockets of this machine's name service. It sends signals
+    to itself alone and changes no limit but its own; what it starts can send none.
 
     Raises:
         OSError: this kernel cannot forbid that (`can_confine`).
@@ -54,7 +55,9 @@ def enter_to_convert(limits: Limits, readable: Iterable[Path], folder: Path, lar
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file_bytes, largest_file_bytes))
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _restrict_files(readable, folder)
-    _install_filter(_refuse(_CONNECTING) + _only_local_sockets())
+    own = os.getpid()  # stays the same in the program that this process becomes
+    signals = [rule for number in _SIGNALLING for rule in _allow_only_with(number, own)]
+    _install_filter(_refuse(_CONNECTING) + signals + _allow_only_with(_LIMITING, 0) + _allow_only_with(_SOCKET, _AF_UNIX))
 
 
 def can_confine() -> bool:
@@ -115,6 +118,7 @@ _CONNECTING = (
     *_FORBIDDEN["getting away from its end"],
 )
 _SOCKET, _AF_UNIX = 41, 1
+_SIGNALLING = (62, 234)  # kill, tgkill: the process comes first
 
 _Instruction = tuple[int, int, int, int]
 _REFUSE: _Instruction = (_RETURN, 0, 0, _ERRNO | 1)  # EPERM
@@ -123,13 +127,7 @@ _REFUSE: _Instruction = (_RETURN, 0, 0, _ERRNO | 1)  # EPERM
 def _filter_system_calls() -> None:
     """Makes the kernel refuse, with an error code, what reading a file never needs."""
     program = _refuse(number for numbers in _FORBIDDEN.values() for number in numbers)
-    program += [
-        (_JUMP_IF_EQUAL, 0, 4, _LIMITING),
-        (_LOAD, 0, 0, _ARGUMENTS_AT),
-        (_JUMP_IF_EQUAL, 1, 0, 0),
-        _REFUSE,
-        (_RETURN, 0, 0, _ALLOW),
-    ]
+    program += _allow_only_with(_LIMITING, 0)
     for number, argument in _OPENING.items():
         flags_at = _ARGUMENTS_AT + 8 * argument
         program += [(_JUMP_IF_EQUAL, 0, 4, number), (_LOAD, 0, 0, flags_at), (_JUMP_IF_ANY_BIT, 0, 1, _WRITING_FLAGS), _REFUSE]
@@ -142,9 +140,10 @@ def _refuse(numbers: Iterable[int]) -> list[_Instruction]:
     return [instruction for number in numbers for instruction in ((_JUMP_IF_EQUAL, 0, 1, number), _REFUSE)]
 
 
-def _only_local_sockets() -> list[_Instruction]:
-    local = (_JUMP_IF_EQUAL, 1, 0, _AF_UNIX)
-    return [(_JUMP_IF_EQUAL, 0, 4, _SOCKET), (_LOAD, 0, 0, _ARGUMENTS_AT), local, _REFUSE, (_RETURN, 0, 0, _ALLOW)]
+def _allow_only_with(number: int, argument: int) -> list[_Instruction]:
+    """Instructions that refuse a system call unless its first argument, of 32 bits, is this; another call's number stays loaded."""
+    is_it = (_JUMP_IF_EQUAL, 1, 0, argument)
+    return [(_JUMP_IF_EQUAL, 0, 4, number), (_LOAD, 0, 0, _ARGUMENTS_AT), is_it, _REFUSE, (_RETURN, 0, 0, _ALLOW)]
 
 
 def _install_filter(rules: Sequence[_Instruction]) -> None:

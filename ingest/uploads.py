@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 import unicodedata
 import uuid
@@ -19,7 +20,7 @@ from ingest.pipeline import publish_changes
 from ingest.readers import require_format
 from ingest.walk import NOT_MATERIAL
 from rag.errors import CorpusError, UnreadableDocument
-from rag.files import put_in_place
+from rag.files import put_in_free_place, put_in_place
 from rag.store import Store
 
 LONGEST_NAME_BYTES = 120
@@ -73,12 +74,12 @@ def placed(folder: Path, files: Mapping[str, bytes], replace: Collection[str] = 
         CorpusError: another file is there already, or they cannot be written there; nothing has changed.
     """
     if there := sorted(name for name in files.keys() - set(replace) if (folder / name).exists()):
-        raise CorpusError(f"{folder} already has {', '.join(there)}; give the new files other names, or say that they replace them")
+        raise CorpusError(_taken(folder, there))
     with ExitStack() as done, ExitStack() as undo:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, data in files.items():
-                _place(folder, name, data, undo, done)
+                _place(folder, name, data, name in replace, undo, done)
             _remove_leftovers(folder)
         except OSError as e:
             raise CorpusError(f"{folder} cannot be written: {e.strerror}; make it writable, or make room") from e
@@ -86,19 +87,35 @@ def placed(folder: Path, files: Mapping[str, bytes], replace: Collection[str] = 
         undo.pop_all()
 
 
-def _place(folder: Path, name: str, data: bytes, undo: ExitStack, done: ExitStack) -> None:
+def _taken(folder: Path, names: Sequence[str]) -> str:
+    return f"{folder} already has {', '.join(names)}; give the new files other names, or say that they replace them"
+
+
+def _place(folder: Path, name: str, data: bytes, may_replace: bool, undo: ExitStack, done: ExitStack) -> None:
     target = folder / name
     partial = folder / f"{_TEMPORARY}{uuid.uuid4().hex}"
     undo.callback(partial.unlink, missing_ok=True)
     partial.write_bytes(data)
-    if target.exists():
+    if may_replace and target.exists():
         before = folder / f"{_TEMPORARY}{uuid.uuid4().hex}"
-        os.link(target, before)
         done.callback(before.unlink, missing_ok=True)
+        _keep(target, before)
         undo.callback(os.replace, before, target)
-    else:
-        undo.callback(target.unlink, missing_ok=True)
-    put_in_place(partial, target)
+        put_in_place(partial, target)
+        return
+    try:
+        put_in_free_place(partial, target)
+    except FileExistsError as e:  # it has come since the names were looked at
+        raise CorpusError(_taken(folder, [name])) from e
+    undo.callback(target.unlink, missing_ok=True)
+
+
+def _keep(file: Path, before: Path) -> None:
+    """A second name for a file that is about to be replaced; a copy where the file system refuses hard links."""
+    try:
+        os.link(file, before)
+    except OSError:
+        shutil.copy2(file, before)
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -111,18 +128,33 @@ def _remove_leftovers(folder: Path) -> None:
 def delete_files(store: Store, course: str, sources: Sequence[str]) -> None:
     """Takes files out of the course's folder, and all that was made of them out of the store.
 
+    They are hidden first and deleted when the catalogue has forgotten them: until then, whatever fails brings all of them back.
+
     Raises:
-        CorpusError: one is no file of the course, or cannot be deleted; the store is as it was.
+        CorpusError: one is no file of the course, or cannot be deleted; folder and store are as they were.
         StoreBusy: another process is writing.
     """
     with store.writer_lock():
-        for path in [_path_of(store, course, source) for source in sources]:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as e:
-                raise CorpusError(f"{path} cannot be deleted: {e.strerror}; make its folder writable") from e
-        store.remove_documents(course, sources)
+        with ExitStack() as undo:
+            hidden = [_hide(path, undo) for path in [_path_of(store, course, source) for source in sources]]
+            store.remove_documents(course, sources)
+            undo.pop_all()
+        for file in hidden:
+            file.unlink(missing_ok=True)
         publish_changes(store)
+
+
+def _hide(path: Path, undo: ExitStack) -> Path:
+    """Gives a file, if it is there, a name that no ingest takes for material."""
+    hidden = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+    try:
+        path.rename(hidden)
+    except FileNotFoundError:
+        return hidden
+    except OSError as e:
+        raise CorpusError(f"{path} cannot be deleted: {e.strerror}; make its folder writable") from e
+    undo.callback(hidden.rename, path)
+    return hidden
 
 
 def _path_of(store: Store, course: str, source: str) -> Path:

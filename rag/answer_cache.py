@@ -83,11 +83,6 @@ class RevisionCache(Generic[Kept]):
             if self._timer is None:
                 self._start_timer(store)
 
-    def prune(self, store: Store) -> None:
-        """Drops the values of another state of the store than its present one."""
-        with self._lock:
-            self._drop_others(store.revision())
-
     def clear(self) -> None:
         """Forgets all values; the counts stay."""
         with self._lock:
@@ -106,7 +101,7 @@ class RevisionCache(Generic[Kept]):
 
     def _start_timer(self, store: Store) -> None:
         self._timer = threading.Timer(PRUNE_S, self._prune_again, [store])
-        self._timer.name, self._timer.daemon = "answer cache", True
+        self._timer.name, self._timer.daemon = "forget an earlier state", True
         self._timer.start()
 
     def _prune_again(self, store: Store) -> None:

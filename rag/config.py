@@ -22,6 +22,8 @@ REPLACE, DROP, MARK = UNSUPPORTED = ("replace", "drop", "mark")
 """What may become of a generated sentence that the materials do not hold."""
 ACCESS = ("staff", "students", "login_hours")
 """Settings of who may enter: no figure depends on them, and addresses belong in no saved run."""
+OF_THE_PAGE = ("upload_mb", "own_files", "own_files_mb", "own_files_sessions", "prepared_questions")
+"""Settings of the page alone: no figure depends on them either."""
 
 
 @dataclass(frozen=True, slots=True)

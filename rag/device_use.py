@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import psutil
 
@@ -19,7 +21,8 @@ LOOK_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class GpuUse:
-    """`utilization` is the percentage of the last second in which it computed anything; None where NVIDIA's library is not installed."""
+    """`utilization` is the percentage of the last second in which it computed anything; None where NVIDIA does
+    not say."""
 
     name: str
     used_bytes: int
@@ -83,11 +86,20 @@ def _gpu_use(device: str) -> GpuUse | None:
     import torch
 
     free, total = torch.cuda.mem_get_info(device)
+    return GpuUse(torch.cuda.get_device_name(device), total - free, total, _utilization(device))
+
+
+def _utilization(device: str) -> int | None:
+    import torch
+
     try:
-        utilization = torch.cuda.utilization(device)
+        nvidia: Any = import_module("pynvml")
     except ModuleNotFoundError:  # nvidia-ml-py is not among what torch needs
-        utilization = None
-    return GpuUse(torch.cuda.get_device_name(device), total - free, total, utilization)
+        return None
+    try:
+        return torch.cuda.utilization(device)
+    except (RuntimeError, nvidia.NVMLError):  # in a container, on a part of a card, under another driver
+        return None
 
 
 def _generator_use(engine: Engine) -> GeneratorUse | None:

@@ -150,9 +150,9 @@ def _port(config: Config) -> tuple[bool | None, str]:
 
 def _login(config: Config) -> tuple[bool | None, str]:
     """Who may reach the page, as the server would be started here: Streamlit's own files, which this package does not import."""
-    address = os.environ.get("STREAMLIT_SERVER_ADDRESS") or (_streamlit_setting("config.toml", "server") or {}).get("address")
+    address = os.environ.get("STREAMLIT_SERVER_ADDRESS") or (_streamlit_section(_settings_files(), "server") or {}).get("address")
     where = f"the page listens on {address or 'every address of this machine'}"
-    if _streamlit_setting("secrets.toml", "auth") is None:
+    if _streamlit_section(_secrets_files(), "auth") is None:
         if address in ("127.0.0.1", "localhost", "::1"):
             return True, f"off: whoever sits at this machine may do everything; {where}"
         return None, f"off, and {where}: whoever reaches it may do everything; README says how to ask for a login"
@@ -163,17 +163,35 @@ def _login(config: Config) -> tuple[bool | None, str]:
     return True, f"on; {len(config.staff)} staff, students: {', '.join(config.students) or 'whoever can log in'}; {where}"
 
 
-def _streamlit_setting(file: str, section: str) -> dict[str, Any] | None:
-    """A section of Streamlit's settings or secrets, the project's over the user's; None where there is none."""
+def _settings_files() -> list[Path]:
+    """Streamlit's settings: the user's, then the project's, which come over them."""
+    return [folder / "config.toml" for folder in _STREAMLIT_FOLDERS]
+
+
+def _secrets_files() -> list[Path]:
+    """Where the page looks for its secrets, as Streamlit finds it out (`secrets.files`); later ones come over earlier ones."""
+    named = os.environ.get("STREAMLIT_SECRETS_FILES", "").split()  # click parts them at white space
+    named = named or (_streamlit_section(_settings_files(), "secrets") or {}).get("files", [])
+    return [Path(file) for file in named] or [folder / "secrets.toml" for folder in _STREAMLIT_FOLDERS]
+
+
+def _streamlit_section(files: list[Path], section: str) -> dict[str, Any] | None:
+    """A section of Streamlit's settings or secrets; None where there is none."""
     found: dict[str, Any] | None = None
-    for folder in _STREAMLIT_FOLDERS:
-        if (folder / file).exists():
-            try:
-                settings = tomllib.loads((folder / file).read_text("utf-8"))
-            except tomllib.TOMLDecodeError as e:
-                raise ConfigError(f"{folder / file} is not valid TOML: {e}; nobody is let in until it is mended") from e
-            if section in settings:
-                found = (found or {}) | settings[section]
+    for file in files:
+        try:
+            if file.is_dir():  # secrets as Kubernetes lays them out: a folder for each section
+                settings: dict[str, Any] = {entry.name: {} for entry in file.iterdir()}
+            else:
+                settings = tomllib.loads(file.read_text("utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as e:  # unreadable; no UTF-8, no TOML
+            raise ConfigError(f"{file} cannot be read as TOML: {e}; nobody is let in until it is mended") from e
+        if not isinstance(settings.get(section, {}), dict):
+            raise ConfigError(f"{section} in {file} is {settings[section]!r}; expected a section [{section}] with settings below it")
+        if section in settings:
+            found = (found or {}) | settings[section]
     return found
 
 

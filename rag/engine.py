@@ -55,7 +55,7 @@ class Engine:
     def of(cls, searcher: Searcher, chat_model: BaseChatModel | None, config: Config) -> Engine:
         """An engine over what is already open, with the queue and the cache that the config names."""
         prepared = Prepared(config.prepared_questions)
-        cache = AnswerCache(config.cached_answers, partial(_forget_texts, chat_model, prepared))
+        cache = AnswerCache(config.cached_answers, partial(_forget_texts, chat_model))
         return cls(searcher, chat_model, config, Admission(config.generation_slots, config.waiting), cache, prepared)
 
     def prepare(self, questions: Sequence[str], scope: Scope, history: Sequence[Turn] = (), asker: str = "") -> None:
@@ -73,8 +73,9 @@ class Engine:
 
     def close(self) -> None:
         """Lets go of every text that is kept between questions, and of the threads that search. The models stay loaded."""
+        self.prepared.close()  # first: its thread searches
         self.cache.clear()
-        _forget_texts(self.chat_model, self.prepared)
+        _forget_texts(self.chat_model)
         self.searcher.close()
 
     def load_in_background(self) -> None:
@@ -94,9 +95,8 @@ class Engine:
         return self.config, None if model is None else (model._llm_type, repr(model._identifying_params))
 
 
-def _forget_texts(chat_model: BaseChatModel | None, prepared: Prepared) -> None:
-    """Whatever holds texts of an earlier state of the store: grounding, what was prepared, the generator's prefix cache."""
+def _forget_texts(chat_model: BaseChatModel | None) -> None:
+    """Whatever holds texts of an earlier state of the store and does not watch it: grounding, the generator's prefix cache."""
     forget_texts()
-    prepared.kept.clear()
     if chat_model is not None:
         forget_prompts(chat_model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 
@@ -14,11 +15,43 @@ def sha256_of(path: Path) -> str:
 
 def put_in_place(partial: Path, target: Path) -> None:
     """Gives a finished file its name; after that it survives a loss of power."""
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
+    _sync(partial)
     partial.rename(target)
-    folder = os.open(target.parent, os.O_RDONLY)
+    _sync(target.parent)
+
+
+def put_in_free_place(partial: Path, target: Path) -> None:
+    """The same for a name that no file may have yet. Where hard links are refused it is copied, and seen while it grows.
+
+    Raises:
+        FileExistsError: a file has that name, and keeps it.
+    """
+    _sync(partial)
     try:
-        os.fsync(folder)
+        os.link(partial, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        _copy_to_free_place(partial, target)
+    partial.unlink()
+    _sync(target.parent)
+
+
+def _copy_to_free_place(partial: Path, target: Path) -> None:
+    with partial.open("rb") as source, target.open("xb") as file:
+        try:
+            shutil.copyfileobj(source, file)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            target.unlink()
+            raise
+
+
+def _sync(path: Path) -> None:
+    """Until it returns, a loss of power may undo what was done to a file or a folder."""
+    place = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(place)
     finally:
-        os.close(folder)
+        os.close(place)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice, zip_longest
+from itertools import chain, groupby, islice, zip_longest
 
 from rag.headings import bare_heading, is_generic, question_about, rule_question
 from rag.records import StoredDocument
+from rag.screen import speaks_to_assistant
 from rag.store import Store
 from rag.text import STOPWORDS, content_stems, sentences, words
 from rag.types import Answer, LocationKind, Passage, Scope, Source, Turn
@@ -87,7 +88,7 @@ def suggest_followups(answer: Answer, history: Sequence[Turn], scope: Scope, sto
             near.append(_around(sections, places, documents[source], with_own=answer.abstained))
             near.append(_elsewhere(documents[source], documents, scope, store))
     # Around every cited document first: what stands elsewhere is a guess of the second order.
-    return _distinct((topic.question for topic in [*_in_turns(near[::2]), *_in_turns(near[1::2])]), asked, count)
+    return _distinct((topic.question for topic in chain(_in_turns(near[::2]), _in_turns(near[1::2]))), asked, count)
 
 
 def suggest_first_questions(store: Store, scope: Scope, count: int = 3) -> list[str]:
@@ -113,13 +114,15 @@ def _in_turns(kinds: Sequence[Iterable[Topic]]) -> Iterator[Topic]:
 def _distinct(questions: Iterable[str], asked: Iterable[str], count: int) -> list[str]:
     """The first `count` of the questions that ask something else than those before them and those that were asked."""
     told = [content_stems(question) for question in asked]
-    chosen: list[str] = []
+    return list(islice(_new_ones(questions, told), count))  # no more are made than are wanted: each takes its section's text
+
+
+def _new_ones(questions: Iterable[str], told: list[frozenset[str]]) -> Iterator[str]:
     for question in questions:
         about = content_stems(question) - _FORM
-        if len(chosen) < count and about and not any(about <= other for other in told):
-            chosen.append(question)
+        if about and not any(about <= other for other in told):
             told.append(about)
-    return chosen
+            yield question
 
 
 _FORM = content_stems("work explain difference between rules know happens use course have do I") - frozenset({"cours"})
@@ -195,14 +198,16 @@ def _spread(documents: Sequence[StoredDocument]) -> list[StoredDocument]:
 # --- the sections of a document
 
 
-def _topics(document: StoredDocument, scope: Scope, store: Store) -> list[Topic]:
-    sections = _sections(store.passages_of(scope, document.source))
-    return [topic for section in sections if (topic := _topic(section, document))]
+def _topics(document: StoredDocument, scope: Scope, store: Store) -> Iterator[Topic]:
+    for section in _sections(store.passages_of(scope, document.source)):
+        if topic := _topic(section, document):
+            yield topic
 
 
 def _topic(section: _Section, document: StoredDocument) -> Topic | None:
-    """The section as a topic, if its heading makes a question and it is long enough to answer one."""
-    if len(words(section.text)) < FEWEST_WORDS:
+    """The section as a topic, if its heading makes a question and it is long enough to answer one. What speaks to an assistant is never
+    offered: a question that is clicked is sent to the model as the reader's own."""
+    if len(words(section.text)) < FEWEST_WORDS or speaks_to_assistant(section.heading, document.material):
         return None
     part = _part_name(document)
     question = question_about(section.heading, section.text, document.language, part)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -150,7 +150,10 @@ def read_exchanges(store: Store, course: str, since: str | None = None, until: s
         cited: whether what they cite is read, too, which takes most of the time.
     """
     rows = store.db.execute(_EXCHANGES, {"course": course, "since": since or "", "until": until or "~", "cited": cited})
-    return [_exchange(*row) for row in rows]
+    # The same places are cited again and again, and making them anew would take most of the time. Remembered for this reading alone: a
+    # place holds headings, which must go with their document.
+    place = cache(lambda text: Location.from_json(json.loads(text)))
+    return [_exchange(*row, place) for row in rows]
 
 
 _EXCHANGES = """SELECT m.id, q.created_at, m.conversation_id, m.content, q.content,
@@ -170,7 +173,16 @@ _EXCHANGES = """SELECT m.id, q.created_at, m.conversation_id, m.content, q.conte
 
 
 def _exchange(
-    number: int, at: str, conversation: str, said: str, question: str, facts: str | None, cited: str, rating: int | None, note: str
+    number: int,
+    at: str,
+    conversation: str,
+    said: str,
+    question: str,
+    facts: str | None,
+    cited: str,
+    rating: int | None,
+    note: str,
+    place: Callable[[str], Location],
 ) -> Exchange:
     known: dict[str, Any] = {"outcome": Outcome.FORGOTTEN}
     if facts is not None:
@@ -181,20 +193,9 @@ def _exchange(
             "latency": Latency(stages, stages.pop("total")),
             "completion_tokens": tokens,
             "cached": bool(cached),
-            "cited": () if abstained else tuple(map(_cited, json.loads(cited))),
+            "cited": () if abstained else tuple(Cited(*named, place(where)) for *named, where in json.loads(cited)),
         }
     return Exchange(number, at, conversation, question, said, rating=rating or 0, note=note or "", **known)
-
-
-def _cited(value: tuple[str, str, int, str]) -> Cited:
-    source, title, chunk_id, location = value
-    return Cited(source, title, chunk_id, _location(location))
-
-
-@lru_cache(maxsize=4096)
-def _location(text: str) -> Location:
-    """Remembered: the same places are cited again and again, and making them anew would take most of the reading's time."""
-    return Location.from_json(json.loads(text))
 
 
 # --- counting and listing

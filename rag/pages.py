@@ -102,13 +102,25 @@ def find_page(data: bytes, quote: str, near: float = 0.0, source: str = "the PDF
     Args:
         near: about where, as a share of the document from 0 to 1: pages are looked at from there outwards.
     """
-    with open_pdf(data, source) as document:
-        middle = near * (len(document) - 1)
-        for index in sorted(range(len(document)), key=lambda index: abs(index - middle)):
-            characters = page_characters(_load_page(document, index + 1, source).get_textpage())
-            if find_words(characters, quote) is not None:
-                return index + 1
-    return None
+    return find_page_of_any(data, [quote], near, source)
+
+
+def find_page_of_any(data: bytes, quotes: Sequence[str], near: float = 0.0, source: str = "the PDF") -> int | None:
+    """The page that holds the first of the quotes; where none does, the second, and so on. Each page is read once, and others may use
+    PDFium between two pages.
+    """
+    pages = count_pages(data, source)
+    middle = near * (pages - 1)
+    found: dict[str, int] = {}
+    for page in sorted(range(1, pages + 1), key=lambda page: abs(page - 1 - middle)):
+        with open_pdf(data, source) as document:
+            characters = page_characters(_load_page(document, page, source).get_textpage())
+        for quote in quotes:
+            if quote not in found and find_words(characters, quote) is not None:
+                found[quote] = page
+        if quotes and quotes[0] in found:
+            break
+    return next((found[quote] for quote in quotes if quote in found), None)
 
 
 def render_page(data: bytes, page: int, boxes: Sequence[Box] = (), scale: float = 1.5, source: str = "the PDF") -> bytes:

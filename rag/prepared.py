@@ -78,6 +78,11 @@ class _Request:
     searcher: Searcher
     sources: int
     is_stopped: bool = field(default=False)
+    asked: Hashable = field(init=False)
+    """What it was made of, to know it again."""
+
+    def __post_init__(self) -> None:
+        self.asked = (tuple(self.questions), self.scope, self.history, self.searcher, self.sources)
 
 
 class Prepared:
@@ -95,11 +100,15 @@ class Prepared:
         self._current: tuple[str, _Request] | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._is_closed = False
+        self._searching = threading.Lock()
+        """Held while a searcher is in use: it may not be closed meanwhile."""
 
     def prepare(
         self, questions: Sequence[str], scope: Scope, searcher: Searcher, sources: int, history: Sequence[Turn] = (), asker: str = ""
     ) -> None:
-        """Has the questions prepared in the background, in place of those that this asker still waits for.
+        """Has the questions prepared in the background, in place of those that this asker still waits for; if they are the same, nothing
+        begins again.
 
         Args:
             sources: passages that an answer may draw on.
@@ -107,9 +116,12 @@ class Prepared:
         """
         if not self.kept.longest or not questions:
             return
+        request = _Request(deque(questions[:MOST_QUESTIONS]), scope, tuple(history), searcher, sources)
         with self._lock:
+            if self._is_closed or self._is_in_work(asker, request):
+                return
             self._stop(asker)
-            self._waiting[asker] = _Request(deque(questions[:MOST_QUESTIONS]), scope, tuple(history), searcher, sources)
+            self._waiting[asker] = request
             while len(self._waiting) > MOST_ASKERS:
                 self._waiting.popitem(last=False)
             if self._thread is None:
@@ -117,9 +129,19 @@ class Prepared:
                 self._thread.start()
 
     def stop(self, asker: str) -> None:
-        """Prepares no more for an asker: he asks something, or has left."""
+        """Prepares no more for an asker, who asks something. Of one who leaves nobody hears: his few questions are still prepared."""
         with self._lock:
             self._stop(asker)
+
+    def close(self) -> None:
+        """Prepares nothing more and forgets what was prepared; a search in work is waited for. Then the searcher may be closed."""
+        with self._lock:
+            self._is_closed = True
+            self._waiting.clear()
+            if self._current is not None:
+                self._current[1].is_stopped = True
+        with self._searching:
+            self.kept.clear()
 
     def find(
         self, question: str, settled: Scope, history: Sequence[Turn], searcher: Searcher, sources: int, revision: int
@@ -137,6 +159,12 @@ class Prepared:
         thread = self._thread
         if thread is not None:
             thread.join()
+
+    def _is_in_work(self, asker: str, request: _Request) -> bool:
+        of_asker = [self._waiting.get(asker)]
+        if self._current is not None and self._current[0] == asker and not self._current[1].is_stopped:
+            of_asker.append(self._current[1])
+        return any(one is not None and one.asked == request.asked for one in of_asker)
 
     def _stop(self, asker: str) -> None:
         self._waiting.pop(asker, None)
@@ -180,12 +208,18 @@ class Prepared:
             if self.kept.find(key, revision) is not None:
                 return
             watch = Stopwatch()
-            search = search_for(question, request.scope, request.history, searcher, watch)
+            with self._searching:
+                if request.is_stopped:
+                    return
+                search = search_for(question, request.scope, request.history, searcher, watch)
             if request.is_stopped or not COMPUTE_LANE.wait_until_idle(PATIENCE_S):
                 return
-            retrieval = weigh(search, request.scope, searcher, request.sources, watch)
-            if searcher.sees(revision):
-                self.kept.keep(key, revision, retrieval, store)
+            with self._searching:
+                if request.is_stopped:
+                    return
+                retrieval = weigh(search, request.scope, searcher, request.sources, watch)
+                if searcher.sees(revision):
+                    self.kept.keep(key, revision, retrieval, store)
         except (LecternError, sqlite3.Error):  # whoever asks the question meets it too, and is told
             request.questions.clear()
         finally:

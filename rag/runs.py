@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import permutation_test
 
-from rag.config import ACCESS, Config
+from rag.config import ACCESS, OF_THE_PAGE, Config
 from rag.errors import LecternError
 from rag.evaluate import BATCH, Evaluation, Judged, figure
 from rag.files import put_in_place
@@ -142,8 +142,9 @@ def make_setting(
     config: Config, course: str, questions: QuestionSet, embedder: EmbedderStamp, revision: int, **more: Any
 ) -> dict[str, Any]:
     """All that a run's figures depend on, and `more` that the caller knows; None stands for what was not given."""
+    left_out = {*ACCESS, *OF_THE_PAGE}
     settings = {
-        f"config.{key}": str(value) if isinstance(value, Path) else value for key, value in asdict(config).items() if key not in ACCESS
+        f"config.{key}": str(value) if isinstance(value, Path) else value for key, value in asdict(config).items() if key not in left_out
     }
     known = {
         "course": course,

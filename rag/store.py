@@ -61,13 +61,10 @@ class Store(Catalogue):
 
     def documents(self, course: str, at: str | None = ANY) -> list[StoredDocument]:
         """The documents of a course; those visible at a moment (None: now) where one is given."""
-        return self._documents(Scope(course, at=at))
+        return self.documents_in(Scope(course, at=at))
 
-    def documents_in(self, scope: Scope) -> list[StoredDocument]:
-        """The documents that a scope sees."""
-        return self._documents(scope)
-
-    def _documents(self, scope: Scope, source: str | None = None) -> list[StoredDocument]:
+    def documents_in(self, scope: Scope, source: str | None = None) -> list[StoredDocument]:
+        """The documents that a scope sees; with a source, that one alone."""
         condition, values = scope_condition(scope)
         named = "" if source is None else " AND source = ?"
         rows = self.db.query(
@@ -109,7 +106,7 @@ class Store(Catalogue):
         Raises:
             StoreError: as for `document_text`.
         """
-        for document in self._documents(Scope(course, at=at), source):
+        for document in self.documents_in(Scope(course, at=at), source):
             return document
         raise StoreError(f"the course {course} has no document {source}")
 

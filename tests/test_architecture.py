@@ -41,7 +41,7 @@ ALLOWED = {
     "store": {"database", "errors", "moments", "records", "scopes", "text_index", "types", "vocabulary"},
     "filters": {"store"},
     "headings": {"text"},
-    "followups": {"headings", "records", "store", "text", "types"},
+    "followups": {"headings", "records", "screen", "store", "text", "types"},
     "wire": {"types"},
     "export": {"conversations", "types", "wire"},
     "conversations": {"store", "types", "wire"},

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ingest.notebook_cell import Cell, Output, read_cell
 from ui import render, typeset
-from ui.opened import Opened
+from ui.opened import Opened, remembered
 from ui.text_view import show_turns
 
 LARGEST_PIXELS = 24_000_000
@@ -37,7 +37,8 @@ def show_cell(opened: Opened, data: bytes) -> None:
         UnreadableDocument: as for `read_cell`.
     """
     part = opened.part
-    cell = read_cell(data, opened.passage.source, part.location.number or 1)
+    number = part.location.number or 1
+    cell = remembered(opened.store, data, number, lambda: read_cell(data, opened.passage.source, number))
     show_turns(opened)
     if part.location.heading:
         st.caption(render.label(" › ".join(part.location.heading), 300))

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +21,10 @@ import streamlit as st
 from ingest.pipeline import ingest_course
 from ingest.report import IngestReport
 from ingest.uploads import delete_files, placed
-from rag.errors import CorpusError, LecternError, StoreBusy, StoreError
+from rag.errors import CorpusError, StoreBusy, StoreError
+from rag.lane import Lane
 from ui import render
-from ui.jobs import Cancelled, End, Job, JobRunning, Slot, explain_end, show_running
+from ui.jobs import LOOK_S, End, Job, JobRunning, Slot, explain_end, show_running
 
 if TYPE_CHECKING:
     from ui.places import Place
@@ -55,8 +56,8 @@ class Indexer:
         turn: held by a job while it works, for stores that take turns.
     """
 
-    def __init__(self, turn: AbstractContextManager[None] | None = None) -> None:
-        self._turn: AbstractContextManager[None] = nullcontext() if turn is None else turn
+    def __init__(self, turn: Lane | None = None) -> None:
+        self._turn = Lane() if turn is None else turn
         self._slot = Slot()
         self._starting = threading.Lock()
         self.latest: Run | None = None
@@ -74,8 +75,11 @@ class Indexer:
         run = Run(course)
 
         def in_turn(job: Job) -> IngestReport | None:
-            job.report(0, 0, WAITS)
-            with self._turn:
+            def wait() -> None:
+                job.report(0, 0, WAITS)
+
+            wait()
+            with self._turn.turn(wait, LOOK_S):
                 job.report(0)
                 try:
                     return work(run, job)
@@ -158,18 +162,18 @@ def _start(
 def _ingest_with(
     files: AbstractContextManager[None], ingest: Callable[[], IngestReport], run: Run, revision: Callable[[], int]
 ) -> IngestReport:
-    """Ingests with more files. If it ends before anything was saved, the folder is as it was; later, the files stay for the next run."""
+    """Ingests with more files. If it ends, however, before anything was saved, the folder is as it was; later, the files stay for the
+    next run: the catalogue may have their documents already."""
     before = revision()
     run.remark = "Nothing was added."
-    with files:
+    with ExitStack() as taken_back:
+        taken_back.enter_context(files)
         try:
             return ingest()
-        except (LecternError, sqlite3.Error, Cancelled) as e:
-            if isinstance(e, StoreBusy) or revision() == before:
-                raise
-            ended = e
-    run.remark = "The files are in the course's folder. Read what has changed to go on with them."
-    raise ended
+        finally:
+            if revision() != before:
+                run.remark = "The files are in the course's folder. Read what has changed to go on with them."
+                taken_back.pop_all().close()
 
 
 # --- on the page

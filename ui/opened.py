@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import streamlit as st
 
+from rag.answer_cache import RevisionCache
 from rag.records import Part, StoredDocument
 from rag.store import Store
 from rag.types import LocationKind, Passage
@@ -15,6 +18,9 @@ from ui import render, typeset
 
 WINDOW_LINES = 60
 """Lines of a text or a program that are shown at a time."""
+MOST_PARSED = 4
+"""Cells or transcripts that are remembered for each store: a cell can hold tens of megabytes of pictures."""
+Parsed = TypeVar("Parsed")
 _TURNED = "turned_to"
 _OPENED = "opened_source"
 
@@ -80,6 +86,22 @@ class Opened:
         """The marked words within a part, counted from its beginning."""
         start, end = max(self.span[0], part.start), min(self.span[1], part.end)
         return (start - part.start, end - part.start) if start < end else None
+
+
+@st.cache_resource(show_spinner=False)
+def _parsed(directory: str) -> RevisionCache[Any]:
+    """Of a store: what is removed from it is forgotten here within half a minute."""
+    return RevisionCache(MOST_PARSED)
+
+
+def remembered(store: Store, data: bytes, part: int, read: Callable[[], Parsed]) -> Parsed:
+    """What `read` makes of an original file, or of a part of it: the drawer runs at every click, and a large file takes a second."""
+    kept, revision, key = _parsed(str(store.directory)), store.revision(), (hashlib.sha256(data).digest(), part)
+    value: Parsed | None = kept.find(key, revision)
+    if value is None:
+        value = read()
+        kept.keep(key, revision, value, store)
+    return value
 
 
 def join_lines(parts: Sequence[Part], most: int = WINDOW_LINES) -> list[Part]:

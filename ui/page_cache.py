@@ -10,17 +10,20 @@ import hashlib
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import streamlit as st
 
 from ingest.office_pages import convert_to_pdf, find_office
 from rag.errors import NotReadThisTime, StoreError, UnreadableDocument
+from rag.pages import find_page_of_any
 from rag.store import Store
 
 MOST_BYTES = 96 << 20
+MOST_PLACES = 500
+"""Remembered of a PDF."""
 PRUNE_S = 30.0
 WAIT_S = 40.0
 """How long a visitor waits for the conversions of others, one of which runs at a time, before the text is shown."""
@@ -35,6 +38,8 @@ class _Kept:
     store: Store
     pdf: bytes = b""
     reason: str = ""
+    places: dict[tuple[str, ...], int | None] = field(default_factory=dict)
+    """Where words stand in the PDF."""
 
 
 class PageCache:
@@ -54,7 +59,7 @@ class PageCache:
 
         Raises:
             UnreadableDocument: it cannot be drawn; the reason is kept, so that a file that takes a minute to fail does so once.
-            NotReadThisTime: too many others are being drawn just now.
+            NotReadThisTime: too many others are being drawn just now, or the machine has no room.
         """
         assert self.office is not None, "asked for without an office"
         digest = hashlib.sha256(data).hexdigest()
@@ -69,6 +74,17 @@ class PageCache:
         if kept.reason:
             raise UnreadableDocument(kept.reason)
         return kept.pdf
+
+    def find_page(self, pdf: bytes, wordings: Sequence[str], near: float, source: str) -> int | None:
+        """As `find_page_of_any`; remembered as long as the PDF is kept here, since the drawer asks at each of its runs."""
+        with self._lock:
+            places = next((kept.places for kept in self._kept.values() if kept.pdf is pdf), {})
+        asked = tuple(wordings)
+        if asked not in places:
+            if len(places) >= MOST_PLACES:
+                places.clear()
+            places[asked] = find_page_of_any(pdf, wordings, near, source)
+        return places.get(asked)
 
     def prune(self) -> None:
         """Forgets the files of documents that are no longer in their catalogues."""
@@ -92,6 +108,8 @@ class PageCache:
     def _make(self, digest: str, data: bytes, source: str, store: Store, office: Path) -> _Kept:
         try:
             kept = _Kept(store, pdf=self._convert(data, source, office))
+        except NotReadThisTime:  # nothing that the file can help: another time it may be drawn
+            raise
         except UnreadableDocument as e:
             kept = _Kept(store, reason=str(e))
         with self._lock:

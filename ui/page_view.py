@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from rag.pages import Box, count_pages, find_page, locate_quote, render_page
+from rag.pages import Box, count_pages, locate_quote, render_page
 from rag.types import LocationKind
 from ui import typeset
 from ui.opened import Opened, place, show_turning
+from ui.page_cache import page_cache
 
 PIXELS_A_POINT = 2.0
 """Twice what a page needs at its size on a laptop: fingers can zoom into it."""
@@ -49,9 +50,8 @@ def cited_page(opened: Opened, pdf: bytes, pages: int) -> int | None:
     if location.number and location.kind in KIND_NAMES and (location.kind is LocationKind.PAGE or pages == opened.document.pages):
         return min(location.number, pages)
     near = chunk.start / max(len(opened.text), 1)
-    wordings = dict.fromkeys((opened.words, chunk.text, chunk.text[:120]))
-    found = (find_page(pdf, words, near, opened.passage.source) for words in wordings if words.strip())
-    return next((page for page in found if page is not None), None)
+    wordings = [words for words in dict.fromkeys((opened.words, chunk.text, chunk.text[:120])) if words.strip()]
+    return page_cache().find_page(pdf, wordings, near, opened.passage.source)
 
 
 def find_boxes(opened: Opened, pdf: bytes, page: int) -> list[Box]:

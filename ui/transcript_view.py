@@ -11,7 +11,7 @@ import streamlit as st
 from ingest.readers.subtitles import Cue, read_cues
 from rag.types import Location, LocationKind
 from ui import render
-from ui.opened import Opened
+from ui.opened import Opened, remembered
 from ui.text_view import show_turns
 
 AROUND = 2
@@ -24,7 +24,7 @@ def show_transcript(opened: Opened, data: bytes) -> None:
     Raises:
         UnreadableDocument: the file is no text.
     """
-    cues = join_lines(read_cues(data, opened.passage.source))
+    cues = remembered(opened.store, data, 0, lambda: join_lines(read_cues(data, opened.passage.source)))
     part = opened.part
     show_turns(opened)
     begin = bisect_left([int(cue.start) for cue in cues], part.location.number or 0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+import subprocess
 import tempfile
 import threading
 import zipfile
@@ -21,7 +24,7 @@ from pptx import Presentation
 from ingest import office_pages
 from ingest.office_pages import convert_to_pdf, find_office
 from ingest.sandbox import Limits, can_confine
-from rag.errors import UnreadableDocument
+from rag.errors import NotReadThisTime, UnreadableDocument
 from rag.pages import find_page
 from support import SAMPLE_COURSE
 
@@ -42,10 +45,11 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    sockets = set(Path("/tmp").glob("OSL_PIPE_*"))
+    before = {*Path("/tmp").glob("OSL_PIPE_*")}
     yield folder
     assert list(folder.iterdir()) == []
-    assert set(Path("/tmp").glob("OSL_PIPE_*")) <= sockets
+    listening = Path("/proc/net/unix").read_text() if Path("/proc/net/unix").exists() else ""  # others may draw pages meanwhile
+    assert [left for left in {*Path("/tmp").glob("OSL_PIPE_*")} - before if str(left) not in listening] == []
 
 
 @pytest.fixture
@@ -77,8 +81,9 @@ def fake_office(folder: Path, body: str) -> Path:
     """A program in place of LibreOffice, which does this; `$out` is where the PDF belongs."""
     program = folder / "office/program/soffice"
     program.parent.mkdir(parents=True)
-    program.write_text(FAKE.format(body=body))
-    program.chmod(0o755)
+    for name in ("soffice", "soffice.bin"):
+        program.with_name(name).write_text(FAKE.format(body=body))
+        program.with_name(name).chmod(0o755)
     return program
 
 
@@ -96,18 +101,18 @@ def test_the_converter_gets_the_file_and_what_it_writes_is_the_result(tmp_path):
 
 @needs_confinement
 def test_a_hanging_converter_is_ended_with_all_it_started(tmp_path):
-    program = fake_office(tmp_path, 'sleep 1000 & echo $! > "$out/child"; wait')
+    seconds = 100_000 + os.getpid()  # no other process sleeps for so long
+    program = fake_office(tmp_path, f"sleep {seconds} & wait")
     with pytest.raises(UnreadableDocument, match=r"deck\.pptx takes longer than 1 s to be drawn by LibreOffice"):
         convert(program, Limits(seconds=1, memory_bytes=1 << 30))
-    running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if _command(path) == b"sleep\x001000\x00"]
-    assert running == []
+    assert [command for command in map(_command, Path("/proc").glob("[0-9]*/cmdline")) if command == f"sleep\0{seconds}\0"] == []
 
 
-def _command(path: Path) -> bytes:
+def _command(path: Path) -> str:
     try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+        return path.read_text("utf-8", "replace")
+    except OSError:  # it has ended meanwhile
+        return ""
 
 
 @needs_confinement
@@ -148,6 +153,37 @@ def test_the_converter_reads_and_writes_no_other_file(tmp_path):
 
 
 @needs_confinement
+def test_the_converter_signals_and_limits_nobody_but_itself(tmp_path):
+    tried = '(kill -0 $$ && echo itself; kill -0 $PPID; kill -0 -1; prlimit --pid $PPID --nofile) > "$out/document.pdf" 2>&1; true'
+    own, parent, every, limits = convert(fake_office(tmp_path, tried)).splitlines()
+    assert own == "itself"
+    assert all("Operation not permitted" in line for line in (parent, every, limits))
+
+
+@needs_confinement
+def test_what_a_killed_server_left_is_removed(tmp_path, temporary):
+    old, new, other = (temporary / name for name in ("lectern-pages-old", "lectern-pages-new", "another"))
+    for folder in (old, new, other):
+        folder.mkdir()
+        (folder / "document.pptx").write_text("of a course")
+    for folder in (old, other):
+        os.utime(folder, (1e9, 1e9))
+    convert(fake_office(tmp_path, 'cp "$document" "$out/document.pdf"'))
+    assert sorted(temporary.iterdir()) == [other, new]
+    for folder in (new, other):
+        shutil.rmtree(folder)
+
+
+def test_without_room_a_file_is_tried_again_another_time(tmp_path, monkeypatch):
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(NotReadThisTime, match=r"deck\.pptx cannot be drawn just now: Resource temporarily unavailable; make room in "):
+        convert(tmp_path / "soffice")
+
+
+@needs_confinement
 def test_a_link_in_place_of_the_result_is_not_followed(tmp_path):
     secret = tmp_path / "secret.txt"
     secret.write_text("the answers of the exam")
@@ -168,6 +204,13 @@ def test_where_the_kernel_cannot_confine_it_nothing_is_converted(tmp_path, monke
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(office_pages, "can_confine", lambda: True)
     assert find_office() == program
+    monkeypatch.setenv("HOME", str(program.parent.parent / "people/anna"))  # what lies around the program becomes readable
+    assert find_office() is None
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_office() == program
+    program.with_name("soffice.bin").unlink()
+    assert find_office() is None
+    program.with_name("soffice.bin").touch()
     monkeypatch.setattr(office_pages, "can_confine", lambda: False)
     assert find_office() is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import time
 from pathlib import Path
 
@@ -94,6 +95,46 @@ def test_no_file_is_replaced_unasked(tmp_path: Path) -> None:
     assert content(tmp_path) == {"a.md": b"old"}
 
 
+@pytest.fixture(params=["hard links", "none"])
+def links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File systems with hard links, and those that refuse them."""
+
+    def refuse(source: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if request.param == "none":
+        monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.mark.usefixtures("links")
+def test_links_or_none_the_new_is_in_place_or_the_old_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_bytes(b"old")
+    within: dict[str, bytes] = {}
+
+    def fail() -> None:
+        within.update({path.name: path.read_bytes() for path in tmp_path.glob("[!.]*")})
+        raise StoreBusy("another ingest is writing")
+
+    with pytest.raises(StoreBusy), placed(tmp_path, {"a.md": b"new", "b.md": b"more"}, ["a.md"]):
+        fail()
+    assert within == {"a.md": b"new", "b.md": b"more"}
+    assert content(tmp_path) == {"a.md": b"old"}
+
+
+@pytest.mark.usefixtures("links")
+def test_a_file_that_appears_after_the_look_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_bytes
+
+    def another_comes(path: Path, data: bytes) -> int:
+        write(tmp_path / "b.md", b"of another")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", another_comes)
+    with pytest.raises(CorpusError, match=r"already has b\.md"), placed(tmp_path, {"a.md": b"new", "b.md": b"more"}):
+        raise AssertionError("the work began")
+    assert content(tmp_path) == {"b.md": b"of another"}
+
+
 def test_a_full_disk_while_writing_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.md").write_bytes(b"old")
     write = Path.write_bytes
@@ -136,6 +177,32 @@ def test_a_deleted_file_leaves_folder_catalogue_and_snapshot(filled: Store, cour
     assert generation is not None
     assert generation.chunks == len(filled.chunk_ids(Scope("optics"))) < chunks
     assert all(b"late day" not in path.read_bytes() for path in filled.directory.iterdir())
+
+
+def test_when_one_file_cannot_be_deleted_all_stay(filled: Store, course_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path: path.read_bytes() for path in course_folder.rglob("*") if path.is_file()}
+
+    def refuse(path: Path, *arguments: object, **options: object) -> None:
+        if path.name == "week02-lenses.md":
+            raise PermissionError(13, "Permission denied")
+        os.rename(path, *arguments) if arguments else os.unlink(path)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(CorpusError, match=r"week02-lenses\.md cannot be deleted: Permission denied"):
+        delete_files(filled, "optics", ["syllabus.md", "notes/week02-lenses.md"])
+    assert {path: path.read_bytes() for path in course_folder.rglob("*") if path.is_file()} == before
+    assert len(filled.documents("optics")) == 2
+
+
+def test_files_stay_when_the_catalogue_cannot_forget_them(filled: Store, course_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(Store, "remove_documents", fail)
+    with pytest.raises(sqlite3.OperationalError):
+        delete_files(filled, "optics", ["syllabus.md"])
+    assert (course_folder / "syllabus.md").exists()
 
 
 def test_the_last_file_of_a_course_can_be_deleted(filled: Store) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,13 +52,19 @@ def test_the_generator_of_many_answers_counts_its_tokens_and_its_prefixes(engine
 def test_a_gpu_is_named_with_its_memory(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    def no_library(device: str) -> int:
-        raise ModuleNotFoundError("pynvml")
+    class NVMLError(Exception):
+        pass
+
+    def refuse(device: str) -> int:
+        raise NVMLError("Not Supported")
 
     monkeypatch.setattr("rag.device_use.choose_device", lambda wanted: "cuda")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 << 30, 8 << 30))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A card")
-    monkeypatch.setattr(torch.cuda, "utilization", no_library)
-    assert device_use(engine).gpu == GpuUse("A card", 5 << 30, 8 << 30, None)
     monkeypatch.setattr(torch.cuda, "utilization", lambda device: 37)
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert device_use(engine).gpu == GpuUse("A card", 5 << 30, 8 << 30, None)
+    monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(NVMLError=NVMLError))
     assert device_use(engine).gpu == GpuUse("A card", 5 << 30, 8 << 30, 37)
+    monkeypatch.setattr(torch.cuda, "utilization", refuse)
+    assert device_use(engine).gpu == GpuUse("A card", 5 << 30, 8 << 30, None)

@@ -35,10 +35,40 @@ def test_login(settings: str, secrets: str, config: Config, ok: bool | None, wor
     assert words in found[1]
 
 
-def test_secrets_that_cannot_be_read_are_told(folders: list[Path]) -> None:
-    (folders[0] / "secrets.toml").write_text("[auth")
-    with pytest.raises(ConfigError, match="nobody is let in until it is mended"):
+@pytest.mark.parametrize(
+    ("secrets", "words"),
+    [
+        (b"[auth", r"secrets\.toml cannot be read as TOML: .*; nobody is let in until it is mended"),
+        (b"[auth]\nname = '\xff'", "nobody is let in until it is mended"),
+        (b"auth = 1", r"auth in .*secrets\.toml is 1; expected a section \[auth\]"),
+    ],
+    ids=["TOML", "UTF-8", "table"],
+)
+def test_secrets_that_cannot_be_read_are_told(folders: list[Path], secrets: bytes, words: str) -> None:
+    (folders[0] / "secrets.toml").write_bytes(secrets)
+    with pytest.raises(ConfigError, match=words):
         doctor._login(Config())
+
+
+def test_secrets_without_permission_are_told(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(ConfigError, match="Permission denied"):
+        doctor._login(Config())
+
+
+@pytest.mark.parametrize("how", ["environment", "settings", "folder"])
+def test_secrets_lie_where_the_page_looks_for_them(folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    elsewhere = tmp_path / "mounted"
+    elsewhere.write_text(AUTH) if how != "folder" else (elsewhere / "auth").mkdir(parents=True)
+    assert doctor._login(STAFF)[1].startswith("off")
+    if how == "settings":
+        (folders[1] / "config.toml").write_text(f'[secrets]\nfiles = ["{elsewhere}"]\n')
+    else:
+        monkeypatch.setenv("STREAMLIT_SECRETS_FILES", f"{tmp_path / 'none'} {elsewhere}")
+    assert doctor._login(STAFF)[1].startswith("on; 1 staff")
 
 
 def test_a_missing_library_is_told(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,4 +88,5 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         folder.mkdir()
     monkeypatch.setattr(doctor, "_STREAMLIT_FOLDERS", tuple(both))
     monkeypatch.delenv("STREAMLIT_SERVER_ADDRESS", raising=False)
+    monkeypatch.delenv("STREAMLIT_SECRETS_FILES", raising=False)
     return both

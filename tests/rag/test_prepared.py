@@ -1,8 +1,10 @@
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +20,7 @@ from rag.engine import Engine
 from rag.events import Found
 from rag.golden import read_questions
 from rag.lane import COMPUTE_LANE
-from rag.prepared import Prepared
+from rag.prepared import Prepared, Search
 from rag.types import Answer, Latency, Scope, Turn
 from support import SAMPLE_COURSE
 
@@ -169,17 +171,69 @@ def test_nobody_need_ask_for_prepared_texts_to_go(preparing: Engine, monkeypatch
     prepare(preparing, QUESTION)
     assert preparing.prepared.kept.use.size == 1
     preparing.searcher.store.remove_documents("optics", ["syllabus.md"])
-    while preparing.prepared.kept._timer is not None:
+    await_that(lambda: preparing.prepared.kept.use.size == 0)
+
+
+def await_that(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
         threading.Event().wait(0.005)
+
+
+def test_what_was_prepared_of_the_new_materials_outlives_the_answers_of_the_old(engine: Engine) -> None:
+    whole = Engine.of(engine.searcher, None, engine.config.replace(prepared_questions=5, cached_answers=5))
+    answer(QUESTION, OPTICS, whole)
+    whole.searcher.store.remove_documents("optics", ["notes/week02-lenses.md"])
+    whole.searcher.search(QUESTION, OPTICS)
+    whole.searcher.snapshots.wait()
+    prepare(whole, QUESTION)
+    assert "prepared" in answer(QUESTION, OPTICS, whole).latency.stages
+    assert whole.prepared.kept.use.size == 1
+
+
+@pytest.fixture
+def slow_search(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event, list[str]]:
+    """Set when a search has begun; what it waits for; the questions that were searched for."""
+    begun, go_on, searched = threading.Event(), threading.Event(), []
+    plain = prepared.search_for
+
+    def slowly(question: str, *rest: Any) -> Search:
+        searched.append(question)
+        begun.set()
+        assert go_on.wait(20)
+        return plain(question, *rest)
+
+    monkeypatch.setattr(prepared, "search_for", slowly)
+    return begun, go_on, searched
+
+
+def test_a_closed_engine_waits_for_its_search_and_prepares_nothing_more(preparing: Engine, slow_search: Any) -> None:
+    begun, go_on, searched = slow_search
+    preparing.prepare(["late day", "midterm"], OPTICS, asker="anna")
+    preparing.prepare(["lens"], OPTICS, asker="ben")
+    assert begun.wait(20)
+    closing = threading.Thread(target=preparing.close)
+    closing.start()
+    await_that(lambda: preparing.prepared._is_closed)
+    go_on.set()
+    closing.join()
+    preparing.prepared.wait()
+    preparing.prepare(["exam"], OPTICS)
+    assert preparing.prepared._thread is None
+    assert searched == ["late day"]
     assert preparing.prepared.kept.use.size == 0
 
 
-def test_the_answers_that_are_forgotten_take_the_prepared_with_them(engine: Engine, tmp_path: Path) -> None:
-    whole = Engine.of(engine.searcher, None, engine.config.replace(prepared_questions=5))
-    prepare(whole, QUESTION)
-    assert whole.prepared.kept.use.size == 1
-    whole.cache.find("nothing", -1)
-    assert whole.prepared.kept.use.size == 0
+def test_the_same_questions_again_begin_nothing_anew(preparing: Engine, slow_search: Any) -> None:
+    begun, go_on, searched = slow_search
+    preparing.prepare(["late day", "midterm"], OPTICS, HISTORY, "anna")
+    assert begun.wait(20)
+    preparing.prepare(["late day", "midterm"], OPTICS, HISTORY, "anna")
+    go_on.set()
+    preparing.prepared.wait()
+    assert searched == ["late day", "midterm"]
+    assert preparing.prepared.kept.use.size == 2
 
 
 def test_what_becomes_visible_is_searched_afresh(preparing: Engine, course_folder: Path) -> None:
@@ -210,17 +264,8 @@ def test_nothing_is_prepared_where_none_are_kept(engine: Engine) -> None:
     assert "prepared" not in answer(QUESTION, OPTICS, engine).latency.stages
 
 
-def test_an_asker_who_asks_is_prepared_for_no_longer(preparing: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, go_on, searched = threading.Event(), threading.Event(), []
-    plain = prepared.search_for
-
-    def slowly(question: str, *rest: object) -> object:
-        searched.append(question)
-        begun.set()
-        assert go_on.wait(10)
-        return plain(question, *rest)
-
-    monkeypatch.setattr(prepared, "search_for", slowly)
+def test_an_asker_who_asks_is_prepared_for_no_longer(preparing: Engine, slow_search: Any) -> None:
+    begun, go_on, searched = slow_search
     preparing.prepare(["late day", "midterm"], OPTICS, asker="anna")
     assert begun.wait(10)
     thread = preparing.prepared._thread

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.config import ACCESS, Config
+from rag.config import ACCESS, OF_THE_PAGE, Config
 from rag.engine import Engine
 from rag.errors import LecternError
 from rag.evaluate import Evaluation, Judged, evaluate
@@ -144,8 +144,8 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
 
 def test_every_setting_is_kept() -> None:
     setting = make_setting(Config(), "c", QuestionSet(Path("q"), "", []), HashingEmbedder.stamp, 3)
-    assert {f"config.{name}" for name in Config.__dataclass_fields__ if name not in ACCESS} <= setting.keys()
-    assert not [name for name in ACCESS if f"config.{name}" in setting]
+    assert {f"config.{name}" for name in Config.__dataclass_fields__ if name not in ACCESS + OF_THE_PAGE} <= setting.keys()
+    assert not [name for name in ACCESS + OF_THE_PAGE if f"config.{name}" in setting]
     assert json.loads(json.dumps(setting)) == setting
 
 

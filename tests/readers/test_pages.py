@@ -3,9 +3,11 @@ from io import BytesIO
 import pytest
 from handmade_pdf import PdfMaker, Words
 from PIL import Image
+from pypdfium2 import PdfTextPage
 
+from rag import pages
 from rag.errors import UnreadableDocument
-from rag.pages import count_pages, find_page, find_words, locate_quote, open_pdf, page_characters, render_page
+from rag.pages import count_pages, find_page, find_page_of_any, find_words, locate_quote, open_pdf, page_characters, render_page
 
 
 def test_a_quote_is_found_across_lines_and_hyphen(lecture_pdf: bytes) -> None:
@@ -77,3 +79,18 @@ def test_a_page_that_is_not_there(lecture_pdf: bytes) -> None:
         render_page(lecture_pdf, 9)
     with pytest.raises(UnreadableDocument, match="damaged or no PDF"):
         locate_quote(b"nothing", 1, "words")
+
+
+def test_pages_are_read_once_for_all_wordings_and_the_first_counts(pdf: PdfMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pdf.make([[Words(72, 700, words)] for words in ("the zebra", "a quagga", "an okapi")])
+    read: list[str] = []
+
+    def reading(textpage: PdfTextPage) -> str:
+        read.append(page_characters(textpage))
+        return read[-1]
+
+    monkeypatch.setattr(pages, "page_characters", reading)
+    assert find_page_of_any(data, ["an okapi", "the zebra"]) == 3
+    assert find_page_of_any(data, ["a walrus", "a quagga", "the zebra"], near=1.0) == 2
+    assert read == ["the zebra", "a quagga", "an okapi", "an okapi", "a quagga", "the zebra"]
+    assert find_page_of_any(data, []) is None

@@ -12,6 +12,7 @@ import pytest
 from ingest.report import IngestReport
 from rag.engine import Engine
 from rag.errors import CorpusError, DiskFull, StoreBusy
+from rag.lane import Lane
 from rag.store import Store
 from ui import indexing
 from ui.indexing import WAITS, Indexer, Run, report_words
@@ -100,7 +101,7 @@ def test_two_jobs_of_a_store_do_not_run_at_once(place: Place) -> None:
 
 
 def test_stores_that_take_turns_wait_for_each_other() -> None:
-    turn = threading.Lock()
+    turn = Lane()
     first, second = Indexer(turn), Indexer(turn)
     go_on, begun = threading.Event(), threading.Event()
 
@@ -112,6 +113,23 @@ def test_stores_that_take_turns_wait_for_each_other() -> None:
     go_on.set()
     assert ended(one).job.end is End.DONE
     assert ended(other).job.end is End.DONE
+
+
+def test_a_job_that_waits_for_its_turn_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "LOOK_S", 0.01)
+    turn = Lane()
+    go_on, begun, worked = threading.Event(), threading.Event(), []
+    first = Indexer(turn).start("a", "Adding 1 file", until(go_on, begun))
+    assert begun.wait(LONG_S)
+    second = Indexer(turn).start("b", "Adding 1 file", lambda *_: worked.append("b"))
+    third = Indexer(turn).start("c", "Adding 1 file", lambda *_: worked.append("c"))
+    second.job.cancel()
+    assert ended(second).job.end is End.CANCELLED
+    assert first.job.running
+    go_on.set()
+    assert ended(third).job.end is End.DONE
+    assert worked == ["c"]
+    assert turn.wait_until_idle(LONG_S)
 
 
 def test_while_another_process_writes_nothing_begins(place: Place, folder: Path) -> None:
@@ -162,6 +180,20 @@ def test_what_fails_after_something_was_saved_keeps_the_files(place: Place, fold
     monkeypatch.setattr("ingest.pipeline.publish_changes", fail)
     run = ended(indexing.add_files(place, "demo", {"quagga.md": b"# Quagga\n\nThe quagga."}))
     assert isinstance(run.job.error, DiskFull)
+    assert "Read what has changed" in run.remark
+    assert (folder / "quagga.md").exists()
+    assert "quagga.md" in sources(place.store)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a defect"), StoreBusy("another ingest is writing")], ids=["defect", "busy"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_whatever_ends_it_after_something_was_saved_keeps_the_files(place: Place, folder: Path, monkeypatch, error: Exception) -> None:
+    def fail(store: Store) -> int:
+        raise error
+
+    monkeypatch.setattr("ingest.pipeline.publish_changes", fail)
+    run = ended(indexing.add_files(place, "demo", {"quagga.md": b"# Quagga\n\nThe quagga."}))
+    assert run.job.end is End.FAILED
     assert "Read what has changed" in run.remark
     assert (folder / "quagga.md").exists()
     assert "quagga.md" in sources(place.store)

@@ -14,9 +14,11 @@ from streamlit.testing.v1 import AppTest
 
 from ingest.pipeline import ingest_course
 from rag.config import Config
+from rag.errors import NotReadThisTime
 from rag.store import Store
 from rag.types import Passage, Scope
 from support import SAMPLE_COURSE, HashingEmbedder
+from ui.opened import remembered
 from ui.page_cache import PageCache
 
 FILES = {
@@ -97,7 +99,8 @@ def _no_office(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def use_cache(monkeypatch: pytest.MonkeyPatch, cache: PageCache) -> None:
-    monkeypatch.setattr("ui.sources.page_cache", lambda: cache)
+    for module in ("sources", "page_view"):
+        monkeypatch.setattr(f"ui.{module}.page_cache", lambda: cache)
 
 
 def script(directory: str, quotes: list[tuple[int, int, str]]) -> None:
@@ -400,6 +403,38 @@ def test_what_cannot_be_drawn_is_text(store, monkeypatch):
     assert ":yellow-background[One imaginary model" in markdown(page)
 
 
+def test_a_place_is_looked_for_once_while_the_pdf_is_kept(store, monkeypatch):
+    asked: list[tuple[str, ...]] = []
+
+    def find(pdf: bytes, wordings: list[str], near: float, source: str) -> int | None:
+        asked.append(tuple(wordings))
+        return 7 if "zebra" in wordings else None
+
+    monkeypatch.setattr("ui.page_cache.find_page_of_any", find)
+    cache = PageCache(Path("soffice"), lambda *_: b"a PDF")
+    pdf = cache.pdf(store.original("demo", "syllabus.docx"), "syllabus.docx", store)
+    for _ in range(2):
+        assert cache.find_page(pdf, ["zebra"], 0.0, "syllabus.docx") == 7
+        assert cache.find_page(pdf, ["quagga"], 0.0, "syllabus.docx") is None
+    assert asked == [("zebra",), ("quagga",)]
+
+
+def test_a_file_for_which_there_was_no_room_is_drawn_another_time(store):
+    outcomes = iter([NotReadThisTime("syllabus.docx cannot be drawn just now"), b"a PDF"])
+
+    def convert(*_: object) -> bytes:
+        outcome = next(outcomes)
+        if isinstance(outcome, NotReadThisTime):
+            raise outcome
+        return outcome
+
+    cache = PageCache(Path("soffice"), convert)
+    data = store.original("demo", "syllabus.docx")
+    with pytest.raises(NotReadThisTime):
+        cache.pdf(data, "syllabus.docx", store)
+    assert cache.pdf(data, "syllabus.docx", store) == b"a PDF"
+
+
 def test_drawn_pages_are_kept_once_bounded_and_forgotten_with_their_document(store):
     calls: list[bytes] = []
 
@@ -423,3 +458,18 @@ def test_drawn_pages_are_kept_once_bounded_and_forgotten_with_their_document(sto
     store.remove_documents("demo", ["training.pptx"])
     cache.prune()
     assert cache.size == 0
+
+
+def test_a_file_is_parsed_once_until_the_store_changes(store):
+    reads: list[int] = []
+
+    def read() -> list[int]:
+        reads.append(1)
+        return []
+
+    for data, part in ((b"a", 0), (b"a", 0), (b"a", 1), (b"b", 0), (b"a", 0)):
+        assert remembered(store, data, part, read) == []
+    assert len(reads) == 3
+    store.remove_documents("demo", ["lab.ipynb"])
+    remembered(store, b"a", 0, read)
+    assert len(reads) == 4
