@@ -79,7 +79,7 @@ def show_page(shown: Frame) -> None:
     if chat.conversation is not None:
         cited = exchange.cited_places(chat.messages, chat.conversation)
         components.show_citations(cited, state.parameter(state.ANSWER), state.open_place)
-    sources.show_opened_source(chat.store, shown.course, _cited(chat.messages))
+    sources.show_opened_source(chat.store, shown.course, _cited(chat.messages), shown.place.may_change(shown.visitor), shown.place.own)
 
 
 def _open_chat(shown: Frame) -> _Chat:

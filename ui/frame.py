@@ -52,15 +52,6 @@ def page(show: Callable[[Frame], None], for_staff: bool = False, of_empty_course
     return run
 
 
-def visitor() -> Visitor | None:
-    """Who is at the page; None where nobody is let in, or the settings cannot be read: the page itself says which."""
-    try:
-        found = access.recognise(Config.load())
-    except LecternError:
-        return None
-    return found if isinstance(found, Visitor) else None
-
-
 def _show(show: Callable[[Frame], None], config: Config, visitor: Visitor, of_empty_courses: bool) -> None:
     courses = places.courses(config)
     filled = [course for course in courses if course.chunks]

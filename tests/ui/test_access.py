@@ -75,6 +75,17 @@ def test_the_name_of_an_owner_is_the_accounts_alone_and_no_address() -> None:
     assert len({owner, access.owner_of("https://id.uni.edu", "18"), access.owner_of("https://id.other.edu", "17")}) == 3
 
 
+def test_what_runs_without_the_page_notices_a_role_that_was_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    now: Visitor | Refusal = Visitor("Ada", "ada", staff=True)
+    monkeypatch.setattr(access, "recognise", lambda config: now)
+    is_still = access.watch()
+    assert is_still()
+    now = Visitor("Ada", "ada", staff=False)
+    assert not is_still()
+    now = Refusal.EXPIRED
+    assert not is_still()
+
+
 def test_lists_hold_addresses() -> None:
     for bad in ({"staff": ("ada",)}, {"staff": ("@uni.edu",)}, {"students": ("uni.edu",)}, {"students": ("a b@uni.edu",)}):
         with pytest.raises(ConfigError, match="expected e-mail addresses"):
