@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -295,7 +296,10 @@ def _load(path: str, changed_ns: int) -> _Saved | None:
 
 def _show_saved(store: Store, course: str) -> None:
     st.subheader("Saved runs", anchor=False)
-    loaded = {path.stem: _load(str(path), path.stat().st_mtime_ns) for path in run_paths(store.directory)}
+    loaded = {}
+    for path in run_paths(store.directory):
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            loaded[path.stem] = _load(str(path), path.stat().st_mtime_ns)
     saved = {name: one for name, one in loaded.items() if one is not None and one.run.setting.get("course") == course}
     if broken := [name for name, one in loaded.items() if one is None]:
         st.warning(f"These files are no saved runs: {render.label(', '.join(broken))}.")

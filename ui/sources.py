@@ -8,13 +8,14 @@ is still there as it was read, depends on its kind: `page_view`, `cell_view`, `t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 import streamlit as st
 
 from ingest.office_pages import FORMATS as OFFICE_FORMATS
-from rag.errors import LecternError, StoreError, UnreadableDocument
+from rag.errors import StoreError, UnreadableDocument
 from rag.records import StoredDocument
 from rag.store import Store
 from rag.types import LocationKind, Passage, Scope, Source
@@ -76,17 +77,13 @@ def show_opened_source(store: Store, course: str, cited: Sequence[Source], staff
     def drawer() -> None:
         if not is_still():
             st.rerun()
-        try:
+        with errors.shown(), closing(store):
             passage = find_passage(store, course, chunk_id)
             if passage is None:
                 st.warning(GONE)
                 return
             _show_drawer(store, passage, cited_source(passage, number, cited), staff)
             _show_actions(passage, None if own else state.link_to_source(course, passage.chunk_id, number))
-        except LecternError as e:
-            errors.show_error(e)
-        finally:
-            store.close()
 
     drawer()
 

@@ -1,14 +1,20 @@
-"""What is loaded once for all visitors, and when it is loaded anew."""
+"""What is loaded once for all visitors, and when it is loaded anew; what is said when the catalogue cannot be read."""
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from rag.config import Config
+from rag.store import Store
 from ui import state
+
+SCRIPT = Path(__file__).parents[2] / "ui/main.py"
 
 
 @pytest.fixture
@@ -65,3 +71,31 @@ def test_a_store_has_one_indexer_and_one_catalogue_whatever_else_is_set(store):
     assert state.indexer(config) is state.indexer(other)
     assert state.open_store(config) is state.open_store(other)
     assert state.indexer(config) is not state.indexer(config.replace(store=Path("elsewhere")))
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (sqlite3.OperationalError("disk I/O error at /srv/secret"), "The course materials cannot be read right now."),
+        (OSError(errno.EIO, "Input/output error", "/srv/secret"), "The course materials cannot be read right now."),
+        (OSError(errno.ENOSPC, "No space left on device", "/srv/secret"), "The disk of the machine is full."),
+    ],
+)
+def test_what_the_catalogue_or_the_disk_refuses_is_told_in_words_and_logged_exactly(store, monkeypatch, caplog, failure, told):
+    def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(Store, "courses", fail)
+    page = AppTest.from_file(str(SCRIPT), default_timeout=60).run()
+    assert not page.exception
+    assert page.error[0].value.startswith(told)
+    assert "secret" not in page.error[0].value
+    assert "/srv/secret" in caplog.text
+
+
+def test_a_defect_is_no_failure_of_the_catalogue(store, monkeypatch):
+    def fail(*_: object) -> None:
+        raise AttributeError("a defect")
+
+    monkeypatch.setattr(Store, "courses", fail)
+    assert AppTest.from_file(str(SCRIPT), default_timeout=60).run().exception
