@@ -71,6 +71,9 @@ class Finished:
 def show_page(shown: Frame) -> None:
     frame.choose_course(shown)
     st.header(frame.course_title(shown), anchor=False)
+    if shown.place.own:  # what is kept of an evaluation would outlast the files of a session
+        st.info("Golden questions are asked of shared courses. Choose one on the left.")
+        return
     st.markdown(
         "Golden questions are questions whose right passage is known. Asking them tells how well the course is found and answered, and "
         "whether a change made it better."
@@ -175,9 +178,9 @@ def _categories(evaluation: Evaluation) -> dict[str, dict[str, Figure]]:
 
 def _worst(miss: Miss) -> Worst:
     golden = miss.judged.golden
+    # Without the quotes: they are words of the materials, which may be deleted before the next evaluation.
     wanted = [
         " · ".join([entry["source"], *(f"{key} {entry[key]}" for key in ("page", "slide", "cell") if key in entry)])
-        + (f": “{entry['quote']}”" if "quote" in entry else "")
         for entry in relevant_entries(golden)
     ]
     ranks = (("search by meaning", miss.dense), ("search by words", miss.lexical), ("both together", miss.final))

@@ -129,7 +129,7 @@ class Slot:
 
     @property
     def job(self) -> Job | None:
-        """The running job, else the last one; None before the first and after `clear`."""
+        """The running job, else the last one; None before the first."""
         return self._job
 
     def start(self, title: str, work: Callable[[Job], Any]) -> Job:
@@ -143,12 +143,6 @@ class Slot:
                 raise JobRunning(f"{self._job.title} is still running; wait until it has ended, or cancel it")
             self._job = Job(title, work)
             return self._job
-
-    def clear(self) -> None:
-        """Forgets a job that has ended."""
-        with self._lock:
-            if self._job is not None and not self._job.running:
-                self._job = None
 
 
 @st.cache_resource(show_spinner=False)
