@@ -110,6 +110,7 @@ class Catalogue:
         Raises:
             StoreBusy: another process has been writing for longer than 30 seconds.
             DiskFull: there is no room for it.
+            StoreError: SQLite failed otherwise; what broke a constraint stays an IntegrityError.
         """
         db = self.db
         try:
@@ -125,6 +126,8 @@ class Catalogue:
                 raise StoreBusy(
                     f"the catalogue in {self.directory} cannot be written: {e}; wait for the other writer to end, then try again"
                 ) from e
+            if isinstance(e, sqlite3.Error) and not isinstance(e, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
+                raise StoreError(f"the catalogue in {self.directory} cannot be written: {e}; run: python -m rag doctor") from e
             raise
 
     def writer_lock(self) -> AbstractContextManager[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -19,7 +19,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAuthError
 
 from rag.config import Config
-from rag.errors import ConfigError
+from rag.errors import ConfigError, LecternError
 from ui import errors, render
 
 AUTH = "auth"
@@ -61,6 +61,24 @@ def admit(config: Config) -> Visitor:
 def recognise(config: Config) -> Visitor | Refusal:
     """The visitor, or why there is none; shows nothing."""
     return judge(st.user.to_dict(), config, time.time()) if login_required() else Visitor()
+
+
+def current() -> Visitor | None:
+    """Who is at the page; None where nobody is let in, or the settings cannot be read: the page itself says which."""
+    try:
+        found = recognise(Config.load())
+    except LecternError:
+        return None
+    return found if isinstance(found, Visitor) else None
+
+
+def watch() -> Callable[[], bool]:
+    """Whether the visitor of this run is the one of now, in the same role: for what runs later without the page.
+
+    Fragments, dialogs and callbacks do: a login that has expired meanwhile, or a role that was taken away, would not be noticed.
+    """
+    before = current()
+    return lambda: current() == before
 
 
 def login_required() -> bool:

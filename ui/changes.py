@@ -26,7 +26,8 @@ UPLOADS = "uploads"
 QUICK_S = 1.0
 """A job that ends so soon is waited for, so that the page changes once."""
 MB = 1 << 20
-_DELETING, _UPLOADS = "deleting", "uploads_taken"
+_DELETING, _CONFIRMED = "deleting", "deletion_confirmed"
+_UPLOADS, _OVER_LIMITS = "uploads_taken", "uploads_over_limits"
 
 
 def ask_to_delete(shown: Frame, source: str) -> None:
@@ -50,13 +51,26 @@ def show_deletion(shown: Frame) -> bool:
         st.markdown(f"Its passages go, and the words that earlier answers quote from it.{where} This cannot be undone.")
         with st.container(horizontal=True):
             if st.button("Delete it", key="delete-it", disabled=shown.place.indexer.busy):
-                _start_and_look(lambda: indexing.delete(shown.place, shown.course, [source]), begun=_keep)
+                # A dialog runs without the page, which alone judges who the visitor is: the page deletes.
+                st.session_state[_CONFIRMED] = course, source
+                st.rerun()
             if st.button("Keep it", key="keep-it"):
                 _keep()
                 st.rerun()
 
     confirm()
     return True
+
+
+def delete_confirmed(shown: Frame) -> None:
+    """Deletes the file that the visitor was asked about and said shall go, if he may."""
+    confirmed = st.session_state.pop(_CONFIRMED, None)
+    if confirmed is None or confirmed != st.session_state.get(_DELETING) or not shown.place.may_change(shown.visitor):
+        return
+    course, source = confirmed
+    if course == shown.course:
+        _keep()
+        _start_and_look(lambda: indexing.delete(shown.place, course, [source]))
 
 
 def _keep() -> None:
@@ -100,6 +114,8 @@ def _show_upload(shown: Frame, busy: bool) -> None:
     key = f"upload-{st.session_state.get(_UPLOADS, 0)}"
     chosen = st.file_uploader("Files to add", accept_multiple_files=True, key=key, max_upload_size=limit, disabled=busy)
     st.markdown(f":small[{READ}. Up to {limit} MB each{_own_limits(shown)}.]")
+    if problem := st.session_state.pop(_OVER_LIMITS, ""):
+        st.warning(problem)
     files, refused = check_uploads({file.file_id: (file.name, file.size) for file in chosen}, limit)
     for name, reason in refused:
         st.warning(indexing.reason_words(name, reason), icon=":material/block:")
@@ -108,8 +124,9 @@ def _show_upload(shown: Frame, busy: bool) -> None:
     if (own := own_files.of_session()) is not None and shown.place.own:
         sizes = {name: size for name, (_, size) in files.items()}
         if problem := over_own_limits(own.files() | sizes, shown.config):
-            st.warning(problem)
-            return
+            st.session_state[_OVER_LIMITS] = problem
+            _forget_uploads(chosen)  # what cannot be added must not stay in the server's memory
+            st.rerun()
     replace = True
     if there:
         st.warning(f"Already here: {render.label(', '.join(there), 400)}", icon=":material/content_copy:")

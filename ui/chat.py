@@ -6,7 +6,6 @@ import random
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
 
 import streamlit as st
 
@@ -17,6 +16,7 @@ from rag.conversations import Conversation, Message
 from rag.engine import Engine
 from rag.events import Draft, Found, Written
 from rag.followups import suggest_first_questions, suggest_followups
+from rag.remote import host_of
 from rag.store import Store
 from rag.types import Answer, Mode, Scope, Sentence, Source, Turn, Waiting
 from ui import components, conversation_list, exchange, filters, frame, render, settings, sources, state
@@ -70,7 +70,7 @@ def show_page(shown: Frame) -> None:
         engine = shown.place.open_engine()
     with knobs:
         settings.show_settings(engine.config, shown.visitor)
-    engine = settings.for_session(engine)
+    engine = settings.for_session(engine, shown.visitor)
     engine_line.caption(describe_engine(engine))
     with place:
         if request is not None:
@@ -82,7 +82,7 @@ def show_page(shown: Frame) -> None:
     if chat.conversation is not None:
         cited = exchange.cited_places(chat.messages, chat.conversation)
         components.show_citations(cited, state.parameter(state.ANSWER), state.open_place)
-    sources.show_opened_source(chat.store, shown.course, _cited(chat.messages))
+    sources.show_opened_source(chat.store, shown.course, _cited(chat.messages), shown.place.may_change(shown.visitor), shown.place.own)
 
 
 def _open_chat(shown: Frame) -> _Chat:
@@ -109,7 +109,7 @@ def describe_engine(engine: Engine) -> str:
     """What answers, in one line."""
     if engine.chat_model is None:
         return "No generator is loaded: answers are quoted from the materials."
-    if host := urlsplit(engine.config.base_url).netloc:
+    if host := host_of(engine.config.base_url):
         name = f"{engine.config.generator} at {host}, where questions and passages are sent,"
     else:
         name = "SmolLM2, on this machine" if engine.config.generator == BUNDLED else engine.config.generator

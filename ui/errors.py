@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec
 
@@ -17,6 +20,7 @@ from rag.errors import (
     ModelError,
     QuestionError,
     StoreBusy,
+    StoreError,
     StoreMismatch,
     StoreMissing,
     UnknownCourse,
@@ -52,15 +56,35 @@ def show_error(error: LecternError) -> None:
     st.error(explain(error))
 
 
+def show_failure(failure: sqlite3.Error | OSError) -> None:
+    """What the catalogue or the disk has refused, on the page; its exact message and its place in the log."""
+    _LOG.error("%s: %s", type(failure).__name__, failure, exc_info=failure)
+    is_full = (
+        failure.errno in (errno.ENOSPC, errno.EDQUOT)
+        if isinstance(failure, OSError)
+        else getattr(failure, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    )
+    st.error(explain(DiskFull() if is_full else StoreError()))
+
+
+@contextmanager
+def shown() -> Iterator[None]:
+    """Shows on the page, in words, what ends the block: what Lectern raises on purpose, and what the catalogue or the disk refuses."""
+    try:
+        yield
+    except LecternError as e:
+        show_error(e)
+    except (sqlite3.Error, OSError) as e:
+        show_failure(e)
+
+
 def told(callback: Callable[P, None]) -> Callable[P, None]:
     """A widget's callback whose errors are shown on the page."""
 
     @wraps(callback)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
+        with shown():
             callback(*args, **kwargs)
-        except LecternError as e:
-            show_error(e)
 
     return run
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -70,6 +71,9 @@ class Finished:
 def show_page(shown: Frame) -> None:
     frame.choose_course(shown)
     st.header(frame.course_title(shown), anchor=False)
+    if shown.place.own:  # what is kept of an evaluation would outlast the files of a session
+        st.info("Golden questions are asked of shared courses. Choose one on the left.")
+        return
     st.markdown(
         "Golden questions are questions whose right passage is known. Asking them tells how well the course is found and answered, and "
         "whether a change made it better."
@@ -174,9 +178,9 @@ def _categories(evaluation: Evaluation) -> dict[str, dict[str, Figure]]:
 
 def _worst(miss: Miss) -> Worst:
     golden = miss.judged.golden
+    # Without the quotes: they are words of the materials, which may be deleted before the next evaluation.
     wanted = [
         " · ".join([entry["source"], *(f"{key} {entry[key]}" for key in ("page", "slide", "cell") if key in entry)])
-        + (f": “{entry['quote']}”" if "quote" in entry else "")
         for entry in relevant_entries(golden)
     ]
     ranks = (("search by meaning", miss.dense), ("search by words", miss.lexical), ("both together", miss.final))
@@ -295,7 +299,10 @@ def _load(path: str, changed_ns: int) -> _Saved | None:
 
 def _show_saved(store: Store, course: str) -> None:
     st.subheader("Saved runs", anchor=False)
-    loaded = {path.stem: _load(str(path), path.stat().st_mtime_ns) for path in run_paths(store.directory)}
+    loaded = {}
+    for path in run_paths(store.directory):
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            loaded[path.stem] = _load(str(path), path.stat().st_mtime_ns)
     saved = {name: one for name, one in loaded.items() if one is not None and one.run.setting.get("course") == course}
     if broken := [name for name, one in loaded.items() if one is None]:
         st.warning(f"These files are no saved runs: {render.label(', '.join(broken))}.")

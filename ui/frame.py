@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import streamlit as st
 
 from rag.config import Config
-from rag.errors import LecternError
 from rag.records import Course
 from ui import access, errors, own_files, places, render, state
 from ui.access import Visitor
@@ -30,7 +29,7 @@ class Frame:
 
 
 def page(show: Callable[[Frame], None], for_staff: bool = False, of_empty_courses: bool = False) -> Callable[[], None]:
-    """A page as Streamlit calls it. Whatever goes wrong on purpose ends here, in words.
+    """A page as Streamlit calls it. Whatever goes wrong ends here, in words; a defect is Streamlit's to show.
 
     Args:
         for_staff: others are told that the page is not theirs, and `show` is not called.
@@ -38,7 +37,7 @@ def page(show: Callable[[Frame], None], for_staff: bool = False, of_empty_course
     """
 
     def run() -> None:
-        try:
+        with errors.shown():
             config = Config.load()
             visitor = access.admit(config)
             if for_staff and not visitor.staff:
@@ -46,19 +45,8 @@ def page(show: Callable[[Frame], None], for_staff: bool = False, of_empty_course
                 return
             access.show_visitor(visitor)
             _show(show, config, visitor, of_empty_courses)
-        except LecternError as e:
-            errors.show_error(e)
 
     return run
-
-
-def visitor() -> Visitor | None:
-    """Who is at the page; None where nobody is let in, or the settings cannot be read: the page itself says which."""
-    try:
-        found = access.recognise(Config.load())
-    except LecternError:
-        return None
-    return found if isinstance(found, Visitor) else None
 
 
 def _show(show: Callable[[Frame], None], config: Config, visitor: Visitor, of_empty_courses: bool) -> None:

@@ -1,9 +1,12 @@
-"""`/health`: whether Lectern can answer, and how busy it is. With `?probe`, tried by a real search and a real token of the generator."""
+"""`/health`: whether Lectern can answer, and how busy it is. With `?probe`, for the staff,
+tried by a real search and a real token of the generator."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -15,23 +18,29 @@ from starlette.routing import Route
 
 from rag.config import NONE, Config
 from rag.engine import Engine
-from rag.errors import LecternError
+from rag.errors import GeneratorBusy, LecternError
 from rag.generate import stream_chat
 from rag.records import Course
 from rag.store import Store
 from rag.types import Decoding, Scope
 from ui import state
-from ui.server import may_enter
+from ui.server import entrant
 
 _LOG = logging.getLogger(__name__)
+KEPT_S = 10.0
+"""For so long what a probe found is told again."""
+TURN_S = 10.0
+"""So long a probe waits for its turn at the generator."""
+BUSY = GeneratorBusy.__name__
+"""Told of a generator that others keep busy, which is none that has failed."""
 
 
 def health(request: Request) -> JSONResponse:
     """200 when there is something to answer from and, if that is tried, search and generator work; 503 names what does not."""
-    admitted = may_enter(request)  # which courses there are is nobody else's business, and trying costs time
+    visitor = entrant(request)  # which courses there are is nobody else's business, and trying costs time
     try:
         config = Config.load()
-        told, ready = _told(config, admitted, admitted and "probe" in request.query_params)
+        told, ready = _told(config, visitor is not None, visitor is not None and visitor.staff and "probe" in request.query_params)
     except LecternError as e:
         _LOG.warning("health: %s", e)
         told, ready = {"status": "unavailable", "reason": type(e).__name__}, False
@@ -49,16 +58,45 @@ def _told(config: Config, admitted: bool, probe: bool) -> tuple[dict[str, Any], 
     if not probe:
         return told, True
     assert engine is not None
-    told["probe"] = {
-        "search_ms": _timed(lambda: _search(engine, courses[0])),
-        "token_ms": _timed(lambda: _generate(engine)) if engine.chat_model is not None else None,
-    }
+    told["probe"] = dict(_TRIED.of(engine, lambda: _try(engine, courses[0])))
     if engine.chat_model is None and config.generator != NONE:
         told["probe"]["token_ms"] = "it could not be loaded"
-    works = not any(isinstance(ms, str) for ms in told["probe"].values())
+    works = not any(isinstance(ms, str) and ms != BUSY for ms in told["probe"].values())
     if not works:
         told["status"] = "degraded"
     return told, works
+
+
+class _Tried:
+    """What the last probe came to: one at a time, and none sooner than KEPT_S after another. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._engine: weakref.ref[Engine] | None = None
+        self._at = 0.0
+        self._told: dict[str, Any] = {}
+
+    def of(self, engine: Engine, probe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What was told of this engine not long ago, else what `probe` tells; nobody waits for a probe of another."""
+        if not self._lock.acquire(blocking=False):
+            return {"search_ms": BUSY, "token_ms": BUSY}
+        try:
+            if self._engine is None or self._engine() is not engine or time.monotonic() - self._at > KEPT_S:
+                self._told = probe()
+                self._engine, self._at = weakref.ref(engine), time.monotonic()
+            return self._told
+        finally:
+            self._lock.release()
+
+
+_TRIED = _Tried()
+
+
+def _try(engine: Engine, course: Course) -> dict[str, Any]:
+    return {
+        "search_ms": _timed(lambda: _search(engine, course)),
+        "token_ms": _timed(lambda: _generate(engine)) if engine.chat_model is not None else None,
+    }
 
 
 def _filled_courses(config: Config) -> list[Course]:
@@ -88,9 +126,19 @@ def _search(engine: Engine, course: Course) -> None:
 
 
 def _generate(engine: Engine) -> None:
+    """A token, in the queue like every question.
+
+    Raises:
+        GeneratorBusy: as many wait as may, or the turn does not come in time.
+    """
     assert engine.chat_model is not None
-    for _ in stream_chat(engine.chat_model, [HumanMessage("Say yes.")], [], Decoding(max_new_tokens=1)):
-        pass
+    with engine.admission.ticket("health") as ticket:
+        latest = time.monotonic() + TURN_S
+        while ticket.wait() is not None:
+            if time.monotonic() > latest:
+                raise GeneratorBusy(f"no turn within {TURN_S:g} s")
+        for _ in stream_chat(engine.chat_model, [HumanMessage("Say yes.")], [], Decoding(max_new_tokens=1)):
+            pass
 
 
 ROUTES = [Route("/health", health)]

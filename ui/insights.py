@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 import altair
 import pandas  # type: ignore[import-untyped]
@@ -21,6 +20,7 @@ from rag.store import Store
 from rag.topics import topics
 from ui import frame, render, state
 from ui.frame import Frame
+from ui.indexing import counted
 from ui.latency import STAGES, in_words
 from ui.tables import as_csv, as_markdown
 
@@ -92,7 +92,7 @@ def _show_counts(counts: Counts) -> None:
         st.metric("Thumbs up", f"{counts.liked:,}", border=True, width=130)
         st.metric("Thumbs down", f"{counts.disliked:,}", border=True, width=140)
     parts = [
-        f"{_counted(counts.conversations, 'conversation')}",
+        f"{counted(counts.conversations, 'conversation')}",
         f"{counts.generated:,} answers written",
         f"{counts.extractive:,} quoted from the materials",
         f"{counts.cached:,} ({counts.cached / counts.questions:.0%}) from the cache",
@@ -200,7 +200,7 @@ def _show_places(store: Store, course: str, exchanges: Sequence[Exchange]) -> No
         elif one.source in hidden:
             shown = f"{name} (not visible at present)"
         else:
-            shown = f"[{name}]({source_link(course, one.chunk_id)})"
+            shown = f"[{name}](./{state.link(course=course, source=one.chunk_id)})"  # on the page Ask
         rows.append([shown, f"{one.answers:,}"])
     _show_list(
         "Most cited places",
@@ -210,11 +210,6 @@ def _show_places(store: Store, course: str, exchanges: Sequence[Exchange]) -> No
         (["source", "place", "title", "answers"], [[one.source, one.label, one.title, one.answers] for one in found]),
         "places",
     )
-
-
-def source_link(course: str, chunk_id: int) -> str:
-    """Where a passage is opened: the page Ask of this site."""
-    return f"./?{urlencode({state.COURSE: course, state.SOURCE: chunk_id})}"
 
 
 # --- speed
@@ -353,7 +348,7 @@ def _show_machine(shown: Frame) -> None:
 
 def device_rows(use: DeviceUse) -> Iterable[list[str]]:
     """The use of the machine in words, a row each."""
-    yield ["Processor", f"{use.cpu_share:.0%} of {_counted(use.cores, 'core')} by Lectern, {use.machine_cpu_share:.0%} by everything"]
+    yield ["Processor", f"{use.cpu_share:.0%} of {counted(use.cores, 'core')} by Lectern, {use.machine_cpu_share:.0%} by everything"]
     yield ["Memory", f"{_in_bytes(use.memory_bytes)} of {_in_bytes(use.machine_memory_bytes)}"]
     yield ["Threads", f"{use.threads:,}"]
     if use.gpu is None:
@@ -362,9 +357,9 @@ def device_rows(use: DeviceUse) -> Iterable[list[str]]:
         busy = "" if use.gpu.utilization is None else f", busy {use.gpu.utilization} %"
         yield ["GPU", f"{_label(use.gpu.name)}: {_in_bytes(use.gpu.used_bytes)} of {_in_bytes(use.gpu.total_bytes)}{busy}"]
     yield ["Answers in work", f"{use.queue.serving:,} of {use.slots:,} at once"]
-    yield ["Waiting", f"{_counted(use.queue.waiting, 'question')}; {use.queue.refused:,} were turned away"]
+    yield ["Waiting", f"{counted(use.queue.waiting, 'question')}; {use.queue.refused:,} were turned away"]
     asked = use.cache.hits + use.cache.misses
-    share = f"; {use.cache.hits:,} of {_counted(asked, 'look')} found one" if asked else ""
+    share = f"; {use.cache.hits:,} of {counted(asked, 'look')} found one" if asked else ""
     yield ["Cache of answers", f"{use.cache.size:,} of {use.cache.longest:,}{share}"]
     if use.generator is None:
         yield ["Generator in this process", "none, or not loaded yet"]
@@ -415,10 +410,6 @@ def _day(at: str) -> str:
     day = datetime.fromisoformat(at)
     year = "" if day.year == datetime.now(UTC).year else f" {day.year}"
     return f"{day.day} {day:%b}{year}".replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _in_bytes(number: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import streamlit as st
 
 from rag.errors import LecternError
-from ui import errors, render
+from ui import access, errors, render
 
 LOOK_S = 1.0
 """How often a page that shows a running job looks at it again."""
@@ -129,7 +129,7 @@ class Slot:
 
     @property
     def job(self) -> Job | None:
-        """The running job, else the last one; None before the first and after `clear`."""
+        """The running job, else the last one; None before the first."""
         return self._job
 
     def start(self, title: str, work: Callable[[Job], Any]) -> Job:
@@ -144,12 +144,6 @@ class Slot:
             self._job = Job(title, work)
             return self._job
 
-    def clear(self) -> None:
-        """Forgets a job that has ended."""
-        with self._lock:
-            if self._job is not None and not self._job.running:
-                self._job = None
-
 
 @st.cache_resource(show_spinner=False)
 def slot(kind: str, place: str) -> Slot:
@@ -160,15 +154,21 @@ def slot(kind: str, place: str) -> Slot:
 def show_running(job: Job, key: str) -> None:
     """How far a running job is, and a button that cancels it, kept up to date; when it has ended, the whole page runs again."""
 
+    is_still = access.watch()
+
+    def cancel() -> None:
+        if is_still():
+            job.cancel()
+
     @st.fragment(run_every=LOOK_S)
     def progress() -> None:
-        if not job.running:
+        if not (job.running and is_still()):
             st.rerun()
         now = job.progress
         counted = f" · {now.done:,} of {now.total:,}" if now.total else ""
         st.progress(now.share, text=render.label(f"{job.title}{counted}{f' · {now.words}' if now.words else ''}"))
         words = "Cancelling…" if job.cancelling else "Cancel"
-        st.button(words, icon=":material/close:", key=f"cancel-{key}", disabled=job.cancelling, on_click=job.cancel)
+        st.button(words, icon=":material/close:", key=f"cancel-{key}", disabled=job.cancelling, on_click=cancel)
 
     progress()
 

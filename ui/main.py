@@ -4,11 +4,11 @@ from typing import Literal
 
 import streamlit as st
 
-from ui import chat, evaluation, frame, insights, materials, state
+from ui import access, chat, evaluation, frame, insights, materials, state
 
 # An emoji: the picture of a `:material/…:` icon would be fetched from another host.
 st.set_page_config(page_title="Lectern", page_icon="📖", layout="centered", initial_sidebar_state="auto")
-visitor = frame.visitor()
+visitor = access.current()
 # A page that is not the visitor's is left out of the navigation; a link to it is answered in words (`frame.page`).
 for_staff: Literal["visible", "hidden"] = "visible" if visitor and visitor.staff else "hidden"
 st.navigation(

@@ -56,7 +56,7 @@ class Entry:
     def status(self) -> Status:
         if self.waiting:
             return Status.WAITING
-        if any("hidden text" in notice for notice in self.document.notices):
+        if sources.holds_hidden_text(self.document):
             return Status.HIDDEN_TEXT
         return Status.NOTICED if self.document.notices else Status.READY
 
@@ -82,6 +82,7 @@ def show_page(shown: Frame) -> None:
     if shown.place.own:
         st.info(own_files.WHAT_FOR, icon=":material/lock:")
     frame.offer_own_files(shown, "own-files-here")  # on a phone the sidebar is closed
+    changes.delete_confirmed(shown)
     if may_change:
         indexing.show_latest(shown.place.indexer, course)
         if shown.place.own and any(entry.passages for entry in entries):
@@ -90,7 +91,7 @@ def show_page(shown: Frame) -> None:
         _show_set_aside(shown, {source: file.reason for source, file in set_aside.items()})
     _show_list(shown, entries, may_change)
     if not (may_change and changes.show_deletion(shown)):  # one dialog at a time
-        sources.show_opened_source(store, course, [])
+        sources.show_opened_source(store, course, [], may_change, shown.place.own)
 
 
 def list_entries(store: Store, course: str, everything: bool) -> list[Entry]:
@@ -246,11 +247,9 @@ def notice_lines(entry: Entry, may_change: bool) -> list[str]:
     if entry.waiting:
         moment = moment_in_words(entry.document.visible_from or "")
         lines.append(f":material/schedule: {small(f'Not visible to students before {moment}')}")
-    for notice in entry.document.notices if may_change else ():
-        icon = ":material/visibility_off:" if "hidden text" in notice else ":material/info:"
+    for notice in sources.notices(entry.document, may_change):
+        icon = ":material/visibility_off:" if "hidden text" in notice or notice == sources.HIDDEN_TEXT else ":material/info:"
         lines.append(f"{icon} {small(notice[:1].upper() + notice[1:])}")
-    if not may_change and entry.status is Status.HIDDEN_TEXT:
-        lines.append(f":material/visibility_off: {small('Holds text that cannot be seen on its pages; it is left out of answers.')}")
     return lines
 
 

@@ -27,6 +27,7 @@ from ingest.walk import COURSE_FILE
 from rag import lock
 from rag.config import Config
 from rag.engine import Engine
+from rag.errors import LecternError
 from rag.lane import Lane
 from rag.store import Store
 from ui.indexing import Indexer
@@ -79,11 +80,14 @@ class OwnFiles:
 
     def files(self) -> dict[str, int]:
         """The size in bytes of each file, by name."""
-        return {
-            path.name: path.stat().st_size
-            for path in self.folder.iterdir()
-            if path.is_file() and path.name != COURSE_FILE and not path.name.startswith(".")
-        }
+        sizes = {}
+        for path in self.folder.iterdir():
+            if path.name != COURSE_FILE and not path.name.startswith("."):
+                with suppress(FileNotFoundError):  # a job has deleted it meanwhile
+                    status = path.stat()
+                    if stat.S_ISREG(status.st_mode):
+                        sizes[path.name] = status.st_size
+        return sizes
 
     def is_left(self) -> bool:
         """Whether the session has had no connection for so long that it cannot come back. A job is waited for."""
@@ -116,7 +120,11 @@ def are_offered(config: Config) -> bool:
 
 
 def begin(config: Config) -> OwnFiles | None:
-    """This session's own files, begun now if there are none; None when as many sessions have some as may."""
+    """This session's own files, begun now if there are none; None when as many sessions have some as may.
+
+    Raises:
+        OSError, LecternError: they cannot be made, as on a full disk; then nothing is left of them.
+    """
     with _OPENING:
         if (own := of_session()) is not None:
             return own
@@ -125,7 +133,12 @@ def begin(config: Config) -> OwnFiles | None:
             return None
         _remove_leftovers()
         context = get_script_run_ctx()
-        own = OwnFiles(Path(tempfile.mkdtemp(prefix=PREFIX)), context.session_id if context else "")
+        directory = Path(tempfile.mkdtemp(prefix=PREFIX))
+        try:
+            own = OwnFiles(directory, context.session_id if context else "")
+        except (OSError, LecternError):
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
         _OPEN.add(own)
         if not _WATCHED.is_set():
             _WATCHED.set()

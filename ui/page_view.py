@@ -11,12 +11,14 @@ from rag.types import LocationKind
 from ui import typeset
 from ui.opened import Opened, place, show_turning
 from ui.page_cache import page_cache
+from ui.text_view import KIND_NAMES
 
 PIXELS_A_POINT = 2.0
 """Twice what a page needs at its size on a laptop: fingers can zoom into it."""
 SHORTEST_LINE = 12
 """Characters of a line that is looked for by itself: shorter ones stand in several places."""
-KIND_NAMES = {LocationKind.PAGE: "page", LocationKind.SLIDE: "slide"}
+NUMBERED = frozenset({LocationKind.PAGE, LocationKind.SLIDE})
+"""Places whose number is that of a page."""
 
 
 def show_page(opened: Opened, pdf: bytes, show_text: Callable[[], None]) -> None:
@@ -33,7 +35,7 @@ def show_page(opened: Opened, pdf: bytes, show_text: Callable[[], None]) -> None
         show_text()
         return
     here = place(cited, 1, pages)
-    kind = KIND_NAMES.get(location.kind, "page")
+    kind = KIND_NAMES[location.kind if location.kind in NUMBERED else LocationKind.PAGE]
     boxes = find_boxes(opened, pdf, here) if here == cited else []
     picture = render_page(pdf, here, boxes, PIXELS_A_POINT, source)
     show_turning(opened, kind, here, 1, pages, f"{kind.capitalize()} {here} of {pages}")
@@ -47,7 +49,7 @@ def show_page(opened: Opened, pdf: bytes, show_text: Callable[[], None]) -> None
 def cited_page(opened: Opened, pdf: bytes, pages: int) -> int | None:
     """The page (from 1) that a passage stands on. Numbers are trusted where the file and its picture count alike."""
     location, chunk = opened.passage.chunk.location, opened.passage.chunk
-    if location.number and location.kind in KIND_NAMES and (location.kind is LocationKind.PAGE or pages == opened.document.pages):
+    if location.number and location.kind in NUMBERED and (location.kind is LocationKind.PAGE or pages == opened.document.pages):
         return min(location.number, pages)
     near = chunk.start / max(len(opened.text), 1)
     wordings = [words for words in dict.fromkeys((opened.words, chunk.text, chunk.text[:120])) if words.strip()]
@@ -74,7 +76,7 @@ def explain_absence(opened: Opened) -> str:
 
 def _offer_text(opened: Opened, here: int, is_cited: bool, expanded: bool) -> None:
     """The same page as text: for screen readers, and for words to copy."""
-    numbered = opened.passage.chunk.location.kind in KIND_NAMES
+    numbered = opened.passage.chunk.location.kind in NUMBERED
     parts = [part for part in opened.parts if numbered and part.location.number == here]
     if is_cited and not parts:
         parts = opened.parts[opened.cited_part : opened.cited_part + 1]

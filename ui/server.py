@@ -13,6 +13,7 @@ import json
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +26,9 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit import runtime
 from streamlit.auth_util import get_cookie_with_chunks
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.web.server.server_util import get_cookie_secret
 from streamlit.web.server.starlette.starlette_app_utils import decode_signed_value
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
@@ -68,10 +71,16 @@ HEADERS = {
         f"{feature}=()" for feature in ("camera", "microphone", "geolocation", "display-capture", "payment", "usb", "serial", "midi")
     ),
 }
-GUARDED = ("/media/", "/_stcore/upload_file/", "/_stcore/metrics")
+UPLOAD = "/_stcore/upload_file/"
+GUARDED = ("/media/", UPLOAD, "/_stcore/metrics")
 """What Streamlit serves or takes without asking who it is, after the base path."""
 
 
+MB = 1 << 20
+STAFF_FILES = 20
+"""So many files of the largest size the staff may have on the way into a course at once."""
+FORM_BYTES = MB
+"""What a form's frame around the files may take."""
 CALLBACK = "/oauth2callback"
 WAY = "lectern_way"
 LONGEST_WAY = 1000
@@ -117,6 +126,71 @@ class FilesBehindLogin:
             await PlainTextResponse("log in first", 403)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+
+class BoundedUploads:
+    """413 for an upload with which a session would hold more in this process's memory than it can be for; 411 for one of unknown size.
+
+    What counts is what Streamlit holds for the session now and what is on the way: a file that is added or taken out of the field frees
+    its room. Streamlit itself bounds each file alone.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._coming: Counter[str] = Counter()
+        """Bytes on the way, by session."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        session = _uploading(scope)
+        if session is None:
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+        length = request.headers.get("content-length", "")
+        if not (length.isascii() and length.isdigit()):
+            await PlainTextResponse("the size of the upload is not told", 411)(scope, receive, send)
+            return
+        size = int(length)
+        if _held(session) + self._coming[session] + size > upload_limit(request):
+            await PlainTextResponse("these files are too large together", 413)(scope, receive, send)
+            return
+        self._coming[session] += size
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._coming[session] -= size
+            if not self._coming[session]:
+                del self._coming[session]
+
+
+def _uploading(scope: Scope) -> str | None:
+    """The session that a request uploads a file for."""
+    if scope["type"] != "http" or scope["method"] not in ("PUT", "POST"):
+        return None
+    path = _path(scope)
+    return path.removeprefix(UPLOAD).partition("/")[0] if path.startswith(UPLOAD) else None
+
+
+def _held(session: str) -> int:
+    """Bytes of uploaded files that this process holds for a session."""
+    if not runtime.exists():
+        return 0
+    manager = runtime.get_instance().uploaded_file_mgr
+    if not isinstance(manager, MemoryUploadedFileManager):
+        return 0
+    return sum(len(file.data) for file in list(manager.file_storage.get(session, {}).values()))
+
+
+def upload_limit(request: Request) -> int:
+    """Bytes that a session may have in memory at once: for the staff STAFF_FILES of the largest, for students their own files."""
+    visitor = entrant(request)
+    if visitor is not None and visitor.staff:
+        return STAFF_FILES * int(st.get_option("server.maxUploadSize")) * MB
+    try:
+        config = Config.load()
+    except LecternError:  # told by the page
+        return 0
+    return (config.own_files_mb * MB + FORM_BYTES) if config.own_files_sessions else 0
 
 
 class BackToTheLink:
@@ -177,14 +251,20 @@ def _path(scope: Scope) -> str:
 
 
 def may_enter(request: Request) -> bool:
-    """Whether the page would let in who sends this request; nobody while the settings cannot be read."""
+    """Whether the page would let in who sends this request."""
+    return entrant(request) is not None
+
+
+def entrant(request: Request) -> Visitor | None:
+    """Who sends this request, if the page would let him in; nobody while the settings cannot be read."""
     try:
         if not access.login_required():
-            return True
-        return isinstance(access.judge(_claims(request), Config.load(), time.time()), Visitor)
+            return Visitor()
+        found = access.judge(_claims(request), Config.load(), time.time())
     except LecternError as e:
         logging.getLogger(__name__).warning("login: %s", e)
-        return False
+        return None
+    return found if isinstance(found, Visitor) else None
 
 
 def _claims(request: Request) -> dict[str, Any]:
@@ -207,4 +287,4 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     own_files.close_all()
 
 
-MIDDLEWARE = [Middleware(SafeHeaders), Middleware(FilesBehindLogin), Middleware(BackToTheLink)]
+MIDDLEWARE = [Middleware(SafeHeaders), Middleware(FilesBehindLogin), Middleware(BoundedUploads), Middleware(BackToTheLink)]

@@ -8,17 +8,18 @@ is still there as it was read, depends on its kind: `page_view`, `cell_view`, `t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 import streamlit as st
 
 from ingest.office_pages import FORMATS as OFFICE_FORMATS
-from rag.errors import LecternError, StoreError, UnreadableDocument
+from rag.errors import StoreError, UnreadableDocument
 from rag.records import StoredDocument
 from rag.store import Store
 from rag.types import LocationKind, Passage, Scope, Source
-from ui import errors, render, state
+from ui import access, errors, render, state
 from ui.cell_view import show_cell
 from ui.opened import Opened, begin
 from ui.page_cache import page_cache
@@ -28,6 +29,8 @@ from ui.transcript_view import show_transcript
 
 QUOTE_CHARACTERS = 260
 DRAWER_PIXELS = 760
+HIDDEN_TEXT = "holds text that cannot be seen on its pages; it is left out of answers."
+"""What others than the staff are told of hidden text."""
 GONE = "This source is no longer part of the course. Ask again to get current ones."
 
 
@@ -52,8 +55,14 @@ def quoted(source: Source) -> str:
     return f"“{source.quote}”" if source.quote else source.passage.chunk.text
 
 
-def show_opened_source(store: Store, course: str, cited: Sequence[Source]) -> None:
-    """The drawer with the source that the URL names, if it names one; `cited` tells which words of it an answer rests on."""
+def show_opened_source(store: Store, course: str, cited: Sequence[Source], staff: bool = False, own: bool = False) -> None:
+    """The drawer with the source that the URL names, if it names one.
+
+    Args:
+        cited: tells which words of it an answer rests on.
+        staff: the visitor may change the course, and sees what was noticed in its documents.
+        own: the course is of this session alone: no link leads there.
+    """
     named = state.parameter(state.SOURCE)
     begin(named)
     if named is None:
@@ -62,14 +71,19 @@ def show_opened_source(store: Store, course: str, cited: Sequence[Source]) -> No
     passage = find_passage(store, course, chunk_id)
     title = render.label(title_of(passage) if passage else "Source", 90)
 
+    is_still = access.watch()
+
     @st.dialog(title, width=DRAWER_PIXELS, position="right", on_dismiss=state.close_source)
     def drawer() -> None:
-        try:
-            _show_drawer(store, course, chunk_id, number, cited)
-        except LecternError as e:
-            errors.show_error(e)
-        finally:
-            store.close()
+        if not is_still():
+            st.rerun()
+        with errors.shown(), closing(store):
+            passage = find_passage(store, course, chunk_id)
+            if passage is None:
+                st.warning(GONE)
+                return
+            _show_drawer(store, passage, cited_source(passage, number, cited), staff)
+            _show_actions(passage, None if own else state.link_to_source(course, passage.chunk_id, number))
 
     drawer()
 
@@ -97,30 +111,35 @@ def cited_source(passage: Passage, number: str, cited: Sequence[Source]) -> Sour
     return next((source for source in sources if str(source.n) == number), sources[0] if sources else None)
 
 
-def _show_drawer(store: Store, course: str, chunk_id: str, number: str, cited: Sequence[Source]) -> None:
-    passage = find_passage(store, course, chunk_id)
-    if passage is None:
-        st.warning(GONE)
-        return
-    source = cited_source(passage, number, cited)
+def _show_drawer(store: Store, passage: Passage, source: Source | None, staff: bool) -> None:
     # Where it stands is asked of the store: a document may have been renamed since the answer.
     shown = replace(source.passage, source=passage.source, title=passage.title) if source else passage
-    opened = Opened(store, store.document(course, passage.source), shown, source.quote if source else "")
-    _show_facts(opened.document)
+    opened = Opened(store, store.document(passage.course, passage.source), shown, source.quote if source else "")
+    _show_facts(opened.document, staff)
     if opened.quote:
         st.caption(f"Cited: {render.label(f'“{opened.quote}”', QUOTE_CHARACTERS)}")
     show_passage(opened)
-    _show_actions(course, passage, number)
 
 
-def _show_facts(document: StoredDocument) -> None:
+def _show_facts(document: StoredDocument, staff: bool) -> None:
     """Title, material, week and dates in small print, and what was noticed when the document was read."""
-    st.caption(render.label(" · ".join(facts(document)), 300))
-    for notice in document.notices:
+    st.caption(render.label(" · ".join(described(document)), 300))
+    for notice in notices(document, staff):
         st.caption(f"Note: {render.label(notice, 300)}")
 
 
-def facts(document: StoredDocument) -> list[str]:
+def notices(document: StoredDocument, may_change: bool) -> list[str]:
+    """What was noticed when a document was read. Only who may change the course sees the words: those of hidden text are among them."""
+    if may_change:
+        return list(document.notices)
+    return [HIDDEN_TEXT] if holds_hidden_text(document) else []
+
+
+def holds_hidden_text(document: StoredDocument) -> bool:
+    return any("hidden text" in notice for notice in document.notices)
+
+
+def described(document: StoredDocument) -> list[str]:
     """What the course says of a document, in words."""
     named = [
         document.title,
@@ -171,12 +190,14 @@ def _show_original(opened: Opened, data: bytes) -> None:
             show_text(opened)
 
 
-def _show_actions(course: str, passage: Passage, number: str) -> None:
-    """What can be done with the document on show."""
+def _show_actions(passage: Passage, link: str | None) -> None:
+    """What can be done with the document on show. `link` leads to the passage."""
     # A callback would run in the drawer alone: the chat below must see the new address, too.
     if st.button("Search only here", icon=":material/filter_alt:", key="search-here"):
         state.search_only_in(passage.source)
         st.rerun()
+    if link is None:
+        return
     with st.expander("Link to this source", icon=":material/link:"):
         st.caption("This address opens the passage for everybody who may see the course.")
-        st.code(state.link_to_source(course, passage.chunk_id, number), language=None, wrap_lines=True)
+        st.code(link, language=None, wrap_lines=True)

@@ -7,7 +7,7 @@ shared link shows the same.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NoReturn
 from urllib.parse import quote, urlencode
 from weakref import WeakValueDictionary
@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import streamlit as st
 from langchain_core.language_models import BaseChatModel
 
-from rag.config import Config
+from rag.config import ACCESS, Config
 from rag.engine import Engine
 from rag.generate import load_chat_model
 from rag.store import Store
@@ -30,29 +30,53 @@ PATH, MATERIAL, WEEK = FILTERS = ("path", "material", "week")
 ASK, MATERIALS = "ask", "materials"
 """Addresses of pages."""
 _loaded: WeakValueDictionary[Config, Engine] = WeakValueDictionary()
+_DEFAULTS = Config()
+_OF_PAGE = (*ACCESS, "upload_mb", "own_files", "own_files_mb", "own_files_sessions")
+"""Settings that the page reads afresh at each run."""
+_CLIENT = (
+    *("base_url", "generator", "api_key_variable"),
+    *("connect_timeout_s", "timeout_s", "token_timeout_s", "server_retries", "breaker_failures", "breaker_open_s"),
+)
+"""Settings that the client of a generator's server depends on."""
 _WAITING = "waiting_question"
 _ANSWERED = "answered_question"
 _ASKER = "asker"
 
 
-@st.cache_resource(show_spinner=False)
+def _directory(config: Config) -> str:
+    return str(config.store.resolve())
+
+
+def _of_models(config: Config) -> Config:
+    """The settings without those that change nothing of what is loaded: who may enter, how much may be added."""
+    return config.replace(**{name: getattr(_DEFAULTS, name) for name in _OF_PAGE})
+
+
+def _named(config: Config) -> dict[str, object]:
+    return asdict(_of_models(config))
+
+
+@st.cache_resource(show_spinner=False, hash_funcs={Config: _directory})
 def open_store(config: Config) -> Store:
     """The catalogue, without any model."""
     return Store.open(config.store)
 
 
-@st.cache_resource(show_spinner=False)
+@st.cache_resource(show_spinner=False, max_entries=1, hash_funcs={Config: _named})
 def load_engine(config: Config) -> Engine:
-    """The models and the index; takes seconds the first time, and the generator goes on loading behind the page."""
-    engine = Engine.from_config(config)
+    """The models and the index; takes seconds the first time, and the generator goes on loading behind the page.
+
+    With other settings another takes its place, and the former goes with the last answer that it is writing.
+    """
+    engine = Engine.from_config(_of_models(config))
     engine.load_in_background()
-    _loaded[config] = engine
+    _loaded[_of_models(config)] = engine
     return engine
 
 
 def engine_if_loaded(config: Config) -> Engine | None:
     """The shared engine, if a visitor has had it loaded already."""
-    return _loaded.get(config)
+    return _loaded.get(_of_models(config))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +93,21 @@ class Request:
     conversation: str | None = None
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
 def connect(config: Config) -> BaseChatModel | None:
-    """A generator's server that a visitor has chosen.
+    """A generator's server that a visitor has chosen. Whatever else he sets, its client stays, and knows whether the server failed.
 
     Raises:
         ConfigError: its address is none.
     """
+    return _connect(Config(**{name: getattr(config, name) for name in _CLIENT}))
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _connect(config: Config) -> BaseChatModel | None:
     return load_chat_model(config)
 
 
-@st.cache_resource(show_spinner=False)
+@st.cache_resource(show_spinner=False, hash_funcs={Config: _directory})
 def indexer(config: Config) -> Indexer:
     """What indexes the shared catalogue."""
     return Indexer()

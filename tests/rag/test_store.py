@@ -415,3 +415,10 @@ def test_each_document_says_how_many_passages_it_has_and_where_they_begin(course
     assert store.passages_of_documents("optics") == {source: (len(ids), ids[0]) for source, ids in by_source.items()}
     assert {len(ids) for ids in by_source.values()} == {2}
     assert store.passages_of_documents("nosuch") == {}
+
+
+def test_what_sqlite_refuses_while_writing_is_a_store_error_and_a_broken_constraint_is_not(store: Store) -> None:
+    with pytest.raises(StoreError, match="cannot be written: no such table: nowhere; run: python -m rag doctor"), store.transaction() as db:
+        db.execute("INSERT INTO nowhere VALUES (1)")
+    with pytest.raises(sqlite3.IntegrityError), store.transaction() as db:
+        db.execute("INSERT INTO courses (name, title) VALUES (NULL, NULL)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
@@ -14,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
 from rag import conversations
@@ -73,6 +76,17 @@ def test_the_name_of_an_owner_is_the_accounts_alone_and_no_address() -> None:
     owner = access.owner_of("https://id.uni.edu", "17")
     assert owner == "bd58f3a14ecea02f22fb3b4ef04b7d86"
     assert len({owner, access.owner_of("https://id.uni.edu", "18"), access.owner_of("https://id.other.edu", "17")}) == 3
+
+
+def test_what_runs_without_the_page_notices_a_role_that_was_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    now: Visitor | Refusal = Visitor("Ada", "ada", staff=True)
+    monkeypatch.setattr(access, "recognise", lambda config: now)
+    is_still = access.watch()
+    assert is_still()
+    now = Visitor("Ada", "ada", staff=False)
+    assert not is_still()
+    now = Refusal.EXPIRED
+    assert not is_still()
 
 
 def test_lists_hold_addresses() -> None:
@@ -253,6 +267,60 @@ def test_without_a_login_files_are_given_to_all(secrets: Path, path: str) -> Non
 def test_health_names_courses_only_to_whoever_may_enter(store, login: Path) -> None:
     assert serve().get("/health").json() == {"status": "ready"}
     assert list(serve(cookie(fresh())).get("/health").json()["courses"]) == ["demo"]
+
+
+def test_a_probe_is_for_the_staff_alone(store, use_chat_model, login: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LECTERN_CONFIG", str(tmp_path / "lectern.toml"))
+    (tmp_path / "lectern.toml").write_text('staff = ["grace@uni.edu"]\n')
+    use_chat_model("Yes.")
+    assert "probe" not in serve(cookie(fresh())).get("/health?probe").json()
+    assert "probe" in serve(cookie(fresh(email="grace@uni.edu"))).get("/health?probe").json()
+
+
+def upload(cookies: dict[str, str] | None, size: int, session: str = "s1") -> int:
+    """The status of an upload of so many bytes that are not read."""
+
+    def content(_: Request) -> Response:
+        return PlainTextResponse("taken", 204)
+
+    app = Starlette(routes=[Route("/_stcore/upload_file/{session}/{file}", content, methods=["PUT"])], middleware=server.MIDDLEWARE)
+    path = f"/_stcore/upload_file/{session}/f1"
+    return TestClient(app, cookies=cookies).put(path, headers={"content-length": str(size)}).status_code
+
+
+def test_uploads_of_a_student_are_bounded_by_what_the_session_holds_already(login: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LECTERN_CONFIG", str(tmp_path / "lectern.toml"))
+    (tmp_path / "lectern.toml").write_text('own_files_mb = 3\nstaff = ["grace@uni.edu"]\n')
+    held = {"s1": 0, "s2": 2 << 20}
+    monkeypatch.setattr(server, "_held", held.__getitem__)
+    student, staff = cookie(fresh()), cookie(fresh(email="grace@uni.edu"))
+    assert upload(None, 1) == 403
+    assert upload(student, 3 << 20) == 204
+    assert upload(student, 4 << 20) == 204  # with the frame of the form
+    assert upload(student, (4 << 20) + 1) == 413
+    assert upload(student, 3 << 20, "s2") == 413
+    assert upload(student, 2 << 20, "s2") == 204
+    assert upload(staff, 100 << 20) == 204
+    assert upload(staff, 20 * (st.get_option("server.maxUploadSize") << 20) + 1) == 413
+    (tmp_path / "lectern.toml").write_text("own_files_sessions = 0\n")
+    assert upload(student, 1) == 413
+
+
+def test_an_upload_of_unknown_size_is_refused(secrets: Path) -> None:
+    app = Starlette(routes=[], middleware=server.MIDDLEWARE)
+    assert TestClient(app).put("/_stcore/upload_file/s1/f1", content=iter([b"x"])).status_code == 411
+
+
+def test_what_a_session_holds_is_asked_of_streamlit(monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = MemoryUploadedFileManager("/_stcore/upload_file")
+    for file, data in (("a", b"123"), ("b", b"45")):
+        manager.add_file("s1", UploadedFileRec(file, file, "text/plain", data))
+    monkeypatch.setattr(server.runtime, "exists", lambda: True)
+    monkeypatch.setattr(server.runtime, "get_instance", lambda: SimpleNamespace(uploaded_file_mgr=manager))
+    assert (server._held("s1"), server._held("s2")) == (5, 0)
+    manager.remove_file("s1", "a")
+    assert server._held("s1") == 2
+    assert list(manager.file_storage) == ["s1"]  # asking makes no entry
 
 
 def test_cookies_are_secure_where_the_page_is_reached_by_https(login: Path) -> None:

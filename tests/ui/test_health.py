@@ -6,6 +6,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from rag.admission import Admission
 from rag.errors import GeneratorUnavailable
 from ui import health, state
 from ui.health import ROUTES
@@ -63,3 +64,33 @@ def test_the_load_is_told_while_somebody_is_served(store, use_chat_model, client
     monkeypatch.setattr(state, "engine_if_loaded", lambda config: engine)
     with engine.admission.ticket("somebody"):
         assert client.get("/health").json()["load"] == {"serving": 1, "waiting": 0, "refused": 0}
+
+
+def test_a_probe_is_told_again_for_some_seconds(store, use_chat_model, client, monkeypatch):
+    engine = use_chat_model("Yes.", "Yes.", "Yes.")
+    asked: list[object] = []
+    monkeypatch.setattr(health, "stream_chat", lambda *told: asked.append(told) or iter(()))
+    first = client.get("/health?probe").json()
+    assert client.get("/health?probe").json() == first
+    assert len(asked) == 1
+    health._TRIED._at -= health.KEPT_S + 1
+    assert client.get("/health?probe").status_code == 200
+    assert len(asked) == 2
+    assert engine.admission.load.serving == 0
+
+
+def test_a_probe_takes_its_turn_and_a_busy_generator_is_not_a_failed_one(store, use_chat_model, client, monkeypatch):
+    engine = use_chat_model("Yes.", admission=Admission(slots=1, waiting=0))
+    with engine.admission.ticket("somebody"):
+        response = client.get("/health?probe")
+    assert response.json()["probe"]["token_ms"] == "GeneratorBusy"
+    assert response.json()["status"] == "ready"
+    assert response.status_code == 200
+    assert next(engine.chat_model.messages).text == "Yes."  # it was not asked
+
+
+def test_nobody_waits_for_the_probe_of_another(store, use_chat_model, client):
+    engine = use_chat_model("Yes.")
+    with health._TRIED._lock:
+        assert client.get("/health?probe").json()["probe"] == {"search_ms": "GeneratorBusy", "token_ms": "GeneratorBusy"}
+    assert next(engine.chat_model.messages).text == "Yes."

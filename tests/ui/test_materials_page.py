@@ -350,6 +350,42 @@ def test_who_is_no_longer_of_the_staff_is_not_asked_any_more(store, folder, use_
     assert shared_indexer().latest is None
 
 
+def test_a_session_with_forged_state_changes_nothing_for_a_student(store, folder, use_chat_model, as_student):
+    use_chat_model()
+    page = visit()
+    page.session_state["deleting"] = page.session_state["deletion_confirmed"] = ("demo", "rules.md")
+    for key in ("delete-it", "update", "rebuild", "add", "aside-broken.pdf", "cancel-indexing"):
+        page.session_state[key] = True
+    page = page.run()
+    assert (folder / "rules.md").exists()
+    assert shared_indexer().latest is None
+    assert "deletion_confirmed" not in page.session_state  # nor later, as staff
+    assert not (folder / "uploads").exists()
+    assert len(page.file_uploader) == 0
+
+
+def test_a_student_cannot_cancel_what_the_staff_has_begun(store, folder, use_chat_model, as_student):
+    use_chat_model()
+    go_on = threading.Event()
+    run = shared_indexer().start("demo", "Reading", until(go_on))
+    page = visit()
+    page.session_state["cancel-indexing"] = True
+    page = page.run()
+    assert "cancel-indexing" not in {button.key for button in page.button}
+    assert not run.job.cancelling
+    go_on.set()
+    assert run.job.wait(LONG_S)
+
+
+def test_a_confirmed_deletion_is_of_the_file_that_was_asked_about(store, folder, use_chat_model):
+    use_chat_model()
+    page = menu_of(visit(), "Rules").click(Act.DELETE).run()
+    page.session_state["deletion_confirmed"] = ("demo", "lab.ipynb")
+    page = page.run()
+    assert shared_indexer().latest is None
+    assert (folder / "lab.ipynb").exists()
+
+
 def test_a_file_that_was_set_aside_can_be_deleted(store, folder, use_chat_model):
     use_chat_model()
     page = press(press(visit(), "aside-broken.pdf"), "delete-it")
@@ -433,6 +469,8 @@ def test_own_files_have_limits(store, folder, use_chat_model, monkeypatch):
     page = upload(page, *((f"{number}.md", b"x") for number in range(3)))
     assert page.warning[0].value == "These would be 3 files; 2 are the most. Delete some, or add fewer."
     assert "add" not in {button.key for button in page.button}
+    assert not page.file_uploader[0].value  # nothing of them stays in memory
+    assert not page.run().warning
 
 
 def test_own_files_can_be_deleted_all_at_once(store, folder, use_chat_model):

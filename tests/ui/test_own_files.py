@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import stat
@@ -16,7 +17,8 @@ from streamlit import runtime
 
 from rag.answer import answer
 from rag.config import Config
-from rag.errors import UnknownCourse
+from rag.errors import DiskFull, UnknownCourse
+from rag.store import Store
 from rag.types import Scope
 from ui import indexing, own_files, places, server
 from ui.access import Visitor
@@ -247,3 +249,34 @@ def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(store, 
     assert young.exists()
     assert elsewhere.exists()
     assert in_use.store.courses()[0].name == NAME
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), DiskFull("full")])
+def test_own_files_that_cannot_be_made_leave_nothing(store, use_chat_model, session, monkeypatch, error):
+    session("ada")
+
+    def fail(directory: Path) -> Store:
+        raise error
+
+    monkeypatch.setattr(Store, "create", fail)
+    with pytest.raises(type(error)):
+        own_files.begin(Config.load())
+    assert directories() == []
+    assert own_files.of_session() is None
+    assert len(own_files._OPEN) == 0
+
+
+def test_a_file_that_goes_while_they_are_counted_is_left_out(store, use_chat_model, session, monkeypatch):
+    session("ada")
+    own = own_files.begin(Config.load())
+    for name in ("a.md", "b.md"):
+        (own.folder / name).write_bytes(TEXT)
+    real = Path.stat
+
+    def stat(path: Path, **how: bool):
+        if path.name == "a.md":
+            path.unlink(missing_ok=True)
+        return real(path, **how)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert own.files() == {"b.md": len(TEXT)}
