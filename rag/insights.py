@@ -153,7 +153,7 @@ def read_exchanges(store: Store, course: str, since: str | None = None, until: s
     # The same places are cited again and again, and making them anew would take most of the time. Remembered for this reading alone: a
     # place holds headings, which must go with their document.
     place = cache(lambda text: Location.from_json(json.loads(text)))
-    return [_exchange(*row, place) for row in rows]
+    return [_exchange(place, *row) for row in rows]
 
 
 _EXCHANGES = """SELECT m.id, q.created_at, m.conversation_id, m.content, q.content,
@@ -173,6 +173,7 @@ _EXCHANGES = """SELECT m.id, q.created_at, m.conversation_id, m.content, q.conte
 
 
 def _exchange(
+    place: Callable[[str], Location],
     number: int,
     at: str,
     conversation: str,
@@ -182,7 +183,6 @@ def _exchange(
     cited: str,
     rating: int | None,
     note: str,
-    place: Callable[[str], Location],
 ) -> Exchange:
     known: dict[str, Any] = {"outcome": Outcome.FORGOTTEN}
     if facts is not None:
@@ -193,7 +193,9 @@ def _exchange(
             "latency": Latency(stages, stages.pop("total")),
             "completion_tokens": tokens,
             "cached": bool(cached),
-            "cited": () if abstained else tuple(Cited(*named, place(where)) for *named, where in json.loads(cited)),
+            "cited": ()
+            if abstained
+            else tuple(Cited(source, title, chunk, place(where)) for source, title, chunk, where in json.loads(cited)),
         }
     return Exchange(number, at, conversation, question, said, rating=rating or 0, note=note or "", **known)
 
