@@ -42,6 +42,7 @@ COURSE, UPLOAD = "of the course", "from a file of yours"
 MAIN = ("recall@5", "mrr@10")
 """Measures of a saved run that the list of them shows."""
 SEARCH, ANSWERS = "Search only", "Search and answers"
+LINE = '{"id": "1", "question": "…", "answers": ["…"], "relevant": [{"source": "a.pdf", "quote": "…"}]}'
 
 
 @dataclass(frozen=True, slots=True)
