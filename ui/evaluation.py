@@ -129,9 +129,7 @@ def _choose_questions(shown: Frame) -> QuestionSet | None:
         else:
             file = st.file_uploader("Golden questions, one JSON object a line", type=["jsonl"], key="upload", max_upload_size=UPLOAD_MB)
             st.caption("Each line:")
-            st.code(
-                '{"id": "1", "question": "…", "answers": ["…"], "relevant": [{"source": "a.pdf", "quote": "…"}]}', "json", wrap_lines=True
-            )
+            st.code(LINE, None, wrap_lines=True)
             if file is None:
                 return None
             chosen = parse_question_set(Path(Path(file.name).name), file.getvalue())
