@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 E = "https://evil.example"
 RUN = "window.pwned=1"
@@ -224,19 +225,26 @@ LONGEST_PREFIX = 160
 
 
 def texts_of(place: str) -> list[str]:
-    """What is tried in a place, the whole payloads last: every prefix where texts are streamed, else every fourth of those that end with
-    a token; all of these with `LECTERN_PREFIXES=all`.
+    """What is tried in a place, the whole payloads last: where texts are streamed the prefixes that end with a token, else every fourth of
+    these; with `LECTERN_PREFIXES=all` every prefix and every token.
     """
-    ends = _every if place in STREAMED else _tokens
+    thorough = os.environ.get("LECTERN_PREFIXES") == "all"
+    if place in STREAMED:
+        ends = _every if thorough else _tokens
+    else:
+        ends = _tokens if thorough else _some_tokens
     prefixes = dict.fromkeys(payload[:end] for payload in PAYLOADS for end in ends(payload[:LONGEST_PREFIX]))
     return list(dict.fromkeys([*prefixes, *PAYLOADS]))
 
 
-def _every(text: str) -> range:
+def _every(text: str) -> Sequence[int]:
     return range(1, len(text) + 1)
 
 
 def _tokens(text: str) -> list[int]:
     """Words, numbers, runs of white space and single marks, as a model's tokens are."""
-    ends = [token.end() for token in re.finditer(r"\w+|\s+|[^\w\s]", text)]
-    return ends if os.environ.get("LECTERN_PREFIXES") == "all" else ends[3::4]
+    return [token.end() for token in re.finditer(r"\w+|\s+|[^\w\s]", text)]
+
+
+def _some_tokens(text: str) -> list[int]:
+    return _tokens(text)[3::4]
