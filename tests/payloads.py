@@ -228,11 +228,8 @@ def texts_of(place: str) -> list[str]:
     """What is tried in a place, the whole payloads last: where texts are streamed the prefixes that end with a token, else every fourth of
     these; with `LECTERN_PREFIXES=all` every prefix and every token.
     """
-    thorough = os.environ.get("LECTERN_PREFIXES") == "all"
-    if place in STREAMED:
-        ends = _every if thorough else _tokens
-    else:
-        ends = _tokens if thorough else _some_tokens
+    few, all_of_them = (_tokens, _every) if place in STREAMED else (_some_tokens, _tokens)
+    ends = all_of_them if os.environ.get("LECTERN_PREFIXES") == "all" else few
     prefixes = dict.fromkeys(payload[:end] for payload in PAYLOADS for end in ends(payload[:LONGEST_PREFIX]))
     return list(dict.fromkeys([*prefixes, *PAYLOADS]))
 
