@@ -88,7 +88,7 @@ def _trusting(sentence: str, passages: Sequence[Passage], question: str = "") ->
 
 
 VARIANTS = {
-    "evidence in reading order": Variant({}, {"rag.answer.select_evidence": _first_statements}),
+    "evidence in reading order": Variant({}, {"rag.prepared.select_evidence": _first_statements}),
     "always two whole statements": Variant({}, {"rag.composition.quoted_statements": _whole_statements}),
     "refusal off": Variant({"confidence_floor": 0.0}, {}),
     ALWAYS_SUPPORTED: Variant({}, {"rag.composition.ground": _trusting}),

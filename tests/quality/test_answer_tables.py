@@ -11,8 +11,8 @@ import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
-from rag import answer as flow
 from rag import composition
+from rag import prepared as flow
 from rag.engine import Engine
 from rag.golden import Golden, Half
 from support import ROOT

@@ -139,7 +139,7 @@ def test_running_out_of_memory_fails_one_request_and_the_next_works(engine: Engi
 
 def working_threads() -> set[threading.Thread]:
     """Those that are there for one answer, not for all: the search keeps a few, and the cache a timer."""
-    return {thread for thread in threading.enumerate() if not thread.name.startswith(("lexical", "answer cache"))}
+    return {thread for thread in threading.enumerate() if not thread.name.startswith(("lexical", "forget an earlier state"))}
 
 
 def leave_at_random(
