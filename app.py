@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from ui.health import ROUTES
-from ui.server import MIDDLEWARE, lifespan
+from ui.server import MIDDLEWARE, ROUTES, lifespan
 
 app = st.App("ui/main.py", middleware=MIDDLEWARE, routes=ROUTES, lifespan=lifespan)

@@ -14,7 +14,6 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
 
 from rag.config import NONE, Config
 from rag.engine import Engine
@@ -139,6 +138,3 @@ def _generate(engine: Engine) -> None:
                 raise GeneratorBusy(f"no turn within {TURN_S:g} s")
         for _ in stream_chat(engine.chat_model, [HumanMessage("Say yes.")], [], Decoding(max_new_tokens=1)):
             pass
-
-
-ROUTES = [Route("/health", health)]

@@ -24,7 +24,8 @@ import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import runtime
 from streamlit.auth_util import get_cookie_with_chunks
@@ -288,3 +289,12 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
 
 
 MIDDLEWARE = [Middleware(SafeHeaders), Middleware(FilesBehindLogin), Middleware(BoundedUploads), Middleware(BackToTheLink)]
+
+
+def _health(request: Request) -> Response:
+    from ui import health  # at the first call: the server answers before what answers questions is loaded
+
+    return health.health(request)
+
+
+ROUTES = [Route("/health", _health)]

@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from ui.health import ROUTES
-from ui.server import MIDDLEWARE
+from ui.server import MIDDLEWARE, ROUTES
 
 app = st.App("safety_page.py", middleware=MIDDLEWARE, routes=ROUTES)

@@ -22,7 +22,7 @@ from streamlit.testing.v1 import AppTest
 from rag import conversations
 from rag.config import Config
 from rag.errors import ConfigError
-from ui import access, health, server
+from ui import access, server
 from ui.access import Refusal, Visitor, judge
 
 SCRIPT = Path(__file__).parents[2] / "ui/main.py"
@@ -216,7 +216,7 @@ def serve(cookies: dict[str, str] | None = None) -> TestClient:
             "/",
         )
     ]
-    return TestClient(Starlette(routes=[*routes, *health.ROUTES], middleware=server.MIDDLEWARE), cookies=cookies)
+    return TestClient(Starlette(routes=[*routes, *server.ROUTES], middleware=server.MIDDLEWARE), cookies=cookies)
 
 
 def cookie(said: dict[str, object]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from rag.admission import Admission
 from rag.errors import GeneratorUnavailable
 from ui import health, state
-from ui.health import ROUTES
+from ui.server import ROUTES
 
 
 @pytest.fixture
