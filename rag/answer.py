@@ -6,7 +6,7 @@ generator is at hand, or too many are asking, it answers with the evidence itsel
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -26,11 +26,17 @@ NEAREST_SHOWN = 3
 """Passages shown beside a refusal."""
 
 
-def answer(question: str, scope: Scope, engine: Engine, history: Sequence[Turn] = ()) -> Answer:
-    """The finished answer; see `stream_answer`."""
-    *_, last = stream_answer(question, scope, engine, history)
-    assert isinstance(last, Answer)
-    return last
+def answer(question: str, scope: Scope, engine: Engine, history: Sequence[Turn] = (), look: Callable[[], None] = lambda: None) -> Answer:
+    """The finished answer; see `stream_answer`.
+
+    Args:
+        look: called at each event; what it raises ends the work.
+    """
+    with closing(stream_answer(question, scope, engine, history)) as events:
+        for event in events:
+            look()
+    assert isinstance(event, Answer)
+    return event
 
 
 def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence[Turn] = (), asker: str = "") -> Generator[Event]:

@@ -117,5 +117,5 @@ class RevisionCache(Generic[Kept]):
                 self._start_timer(store)
 
 
-class AnswerCache(RevisionCache[Answer]):
-    """Finished answers; see `RevisionCache`."""
+AnswerCache = RevisionCache[Answer]
+"""Of finished answers."""

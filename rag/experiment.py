@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from rag.answer import stream_answer
+from rag.answer import answer
 from rag.config import Config
 from rag.engine import Engine
 from rag.evaluate import Evaluation, evaluate
@@ -65,12 +64,7 @@ class Experiment:
 
         def answered(golden: Golden) -> Answer:
             assert engine is not None
-            with closing(stream_answer(golden.question, self.scope(golden), engine, golden.history)) as events:
-                for event in events:
-                    look()
-                    if isinstance(event, Answer):
-                        return event
-            raise AssertionError("the stream ended without an answer")
+            return answer(golden.question, self.scope(golden), engine, golden.history, look)
 
         return evaluate(
             self.questions,

@@ -27,7 +27,7 @@ def show_conversations(shown: Frame, current: Conversation | None, messages: Seq
     store, course, owner = shown.place.store, shown.course, shown.visitor.owner
     st.button("New conversation", icon=":material/edit_square:", key="new", width="stretch", on_click=state.go_to_course, args=(course,))
     if current is not None:
-        _show_current(store, current, messages)
+        _show_current(store, current, messages, shown.chosen.title)
     words = st.session_state.get(_SEARCH, "")
     found = conversations.list_conversations(store, course, owner, words, LISTED + 1)
     if not found and not words:
@@ -54,7 +54,7 @@ def show_conversations(shown: Frame, current: Conversation | None, messages: Seq
         st.caption(f"The newest {LISTED}; a search finds the others.")
 
 
-def _show_current(store: Store, conversation: Conversation, messages: Sequence[Message]) -> None:
+def _show_current(store: Store, conversation: Conversation, messages: Sequence[Message], course_title: str) -> None:
     with st.popover("This conversation", icon=":material/more_horiz:", width="stretch"):
         key = f"title-{conversation.id}"
         st.session_state[key] = conversation.title  # it may have been renamed in another tab
@@ -65,11 +65,10 @@ def _show_current(store: Store, conversation: Conversation, messages: Sequence[M
             on_change=_rename,
             args=(store, conversation.id, key),
         )
-        title = store.course(conversation.course).title
         name = re.sub(r"[^\w-]+", "-", conversation.title).strip("-") or "conversation"
         st.download_button(
             "Export as Markdown",
-            lambda: conversation_to_markdown(conversation, messages, title),
+            lambda: conversation_to_markdown(conversation, messages, course_title),
             f"{name}.md",
             "text/markdown",
             key="export-markdown",
@@ -78,7 +77,7 @@ def _show_current(store: Store, conversation: Conversation, messages: Sequence[M
         )
         st.download_button(
             "Export as JSON",
-            lambda: json.dumps(conversation_to_json(conversation, messages, title), ensure_ascii=False, indent=1),
+            lambda: json.dumps(conversation_to_json(conversation, messages, course_title), ensure_ascii=False, indent=1),
             f"{name}.json",
             "application/json",
             key="export-json",

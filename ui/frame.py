@@ -27,6 +27,18 @@ class Frame:
     course: str
     place: Place
 
+    @property
+    def chosen(self) -> Course:
+        """The course of that name.
+
+        Raises:
+            UnknownCourse: there is none.
+        """
+        for course in self.courses:
+            if course.name == self.course:
+                return course
+        return self.place.store.course(self.course)  # too new to be listed, or not there
+
 
 def page(show: Callable[[Frame], None], for_staff: bool = False, of_empty_courses: bool = False) -> Callable[[], None]:
     """A page as Streamlit calls it. Whatever goes wrong ends here, in words; a defect is Streamlit's to show.
@@ -112,5 +124,4 @@ def course_title(frame: Frame) -> str:
     Raises:
         UnknownCourse: there is no such course.
     """
-    course = frame.place.store.course(frame.course)
-    return render.label(course.title or course.name)
+    return render.label(frame.chosen.title or frame.course)

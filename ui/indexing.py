@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 WAITS = "waiting for the files of others to be read"
 REASONS_SHOWN = 10
-_COUNTED = {"new": "new", "changed": "changed", "renamed": "renamed", "removed": "removed", "unchanged": "unchanged"}
+_COUNTED = ("new", "changed", "renamed", "removed", "unchanged")
 _SEEN = "jobs_seen"
 
 
@@ -208,7 +208,7 @@ def _show_end(run: Run) -> None:
 
 def report_words(report: IngestReport) -> Iterator[str]:
     """What a run did, as lines of Markdown."""
-    counts = [f"{report.files[kind]:,} {words}" for kind, words in _COUNTED.items() if report.files.get(kind)]
+    counts = [f"{report.files[kind]:,} {kind}" for kind in _COUNTED if report.files.get(kind)]
     yield f"Files: {', '.join(counts) or 'none'}."
     if report.set_aside:
         yield f"{counted(len(report.set_aside), 'file')} of the course could not be read:"

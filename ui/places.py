@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import streamlit as st
+
 from rag.config import Config
 from rag.engine import Engine
 from rag.records import Course
@@ -12,6 +14,9 @@ from rag.store import Store
 from ui import own_files, state
 from ui.access import Visitor
 from ui.indexing import Indexer
+
+COUNTED_S = 10.0
+"""A course's new title is seen within so long: it changes nothing that is searched, and so not the revision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,14 @@ class Place:
 
 def courses(config: Config) -> list[Course]:
     """The courses that can be chosen: the shared ones, then the visitor's own files."""
-    own = own_files.of_session()
-    return [*state.open_store(config).courses(), *(own.store.courses() if own else ())]
+    store, own = state.open_store(config), own_files.of_session()
+    return [*_courses(store, str(store.directory), store.revision()), *(own.store.courses() if own else ())]
+
+
+@st.cache_data(ttl=COUNTED_S, max_entries=8, show_spinner=False)
+def _courses(_store: Store, directory: str, revision: int) -> list[Course]:
+    """Counted once for a state of the catalogue: that reads an entry of each passage, and every run of every page asks."""
+    return _store.courses()
 
 
 def place_of(config: Config, course: str | None) -> Place:

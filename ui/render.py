@@ -17,11 +17,12 @@ from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from rag.export import SUPPORT
 from rag.types import Mode, Sentence, Support
 
 JOINER = "\u2060"
-MARKS = {Support.WEAK: ("(partly supported)", "orange"), Support.UNSUPPORTED: ("(not held by the materials)", "red")}
-"""How well a sentence stands on the materials, in words and in a colour. One that they hold has the number of its source."""
+MARK_COLOURS = {Support.WEAK: "orange", Support.UNSUPPORTED: "red"}
+"""Of the words that say how well a sentence stands on the materials. One that they hold has the number of its source."""
 
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u2028-\u202e\u2066-\u2069]")
@@ -136,9 +137,8 @@ def _sentence(sentence: Sentence, quoted: bool, links: Mapping[int, str]) -> str
     words = re.sub(r"\n\s*\n", "\n", sentence.text)
     text = rich(words if quoted else _LIST_ITEM.sub("", words, count=1))
     mark = ""
-    if sentence.support in MARKS:
-        words_of_mark, colour = MARKS[sentence.support]
-        mark = f" :{colour}[*{escape(words_of_mark)}*]"
+    if sentence.support in MARK_COLOURS:
+        mark = f" :{MARK_COLOURS[sentence.support]}[*{escape(f'({SUPPORT[sentence.support]})')}*]"
     number = f" {markers(sentence.citations, links)}" if sentence.citations else ""
     shown = f"{text}{mark}{number}"
     return "\n".join(f"> {line}" for line in shown.split("\n")) if quoted else _bullet(sentence.text) + shown
