@@ -33,10 +33,11 @@ def answer(question: str, scope: Scope, engine: Engine, history: Sequence[Turn] 
         look: called at each event; what it raises ends the work.
     """
     with closing(stream_answer(question, scope, engine, history)) as events:
-        for event in events:
+        for last in events:
             look()
-    assert isinstance(event, Answer)
-    return event
+            if isinstance(last, Answer):
+                return last
+    raise AssertionError("the stream ended without an answer")
 
 
 def stream_answer(question: str, scope: Scope, engine: Engine, history: Sequence[Turn] = (), asker: str = "") -> Generator[Event]:
