@@ -151,7 +151,7 @@ def _elsewhere(document: StoredDocument, documents: Mapping[str, StoredDocument]
     ahead = [one for one in others if one.material not in PARTS and 0 <= _number(document) < _number(one)]
     ahead.sort(key=lambda one: (_number(one), one.source))
     for other in list(dict.fromkeys(one.source for one in [*beside, *ahead]))[:OTHER_DOCUMENTS]:
-        yield from islice(_topics(documents[other], scope, store), 2)
+        yield from islice(topics_of(documents[other], scope, store), 2)
 
 
 def _number(document: StoredDocument) -> int:
@@ -177,7 +177,7 @@ def _place(source: Source, sections: Sequence[_Section]) -> int:
 
 def _openings(documents: Iterable[StoredDocument], scope: Scope, store: Store) -> Iterator[Topic]:
     """The best topic of each document, then the next best ones."""
-    ranked = [topics for one in documents if (topics := sorted(_topics(one, scope, store), key=_eagerness))]
+    ranked = [topics for one in documents if (topics := sorted(topics_of(one, scope, store), key=_eagerness))]
     ranked.sort(key=lambda topics: topics[0].is_guess)
     yield from _in_turns(ranked)
 
@@ -198,7 +198,8 @@ def _spread(documents: Sequence[StoredDocument]) -> list[StoredDocument]:
 # --- the sections of a document
 
 
-def _topics(document: StoredDocument, scope: Scope, store: Store) -> Iterator[Topic]:
+def topics_of(document: StoredDocument, scope: Scope, store: Store) -> Iterator[Topic]:
+    """The sections of a document that a question can be made of, in reading order."""
     for section in _sections(store.passages_of(scope, document.source)):
         if topic := _topic(section, document):
             yield topic

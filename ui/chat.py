@@ -125,31 +125,41 @@ def _show_welcome(chat: _Chat) -> None:
         "Ask about the lectures, labs, assignments or rules. Every sentence of an answer carries the number of the passage it stands on; "
         "open it to see the very page. When the materials do not say, Lectern says so."
     )
-    _show_questions(
-        _first_questions(chat.store, str(chat.store.directory), chat.store.revision(), chat.store.settle(chat.scope)), "example"
-    )
+    _show_questions(_first_questions(chat.store, *_state_of(chat)), "example")
+
+
+def _state_of(chat: _Chat) -> tuple[str, int, Scope]:
+    """Of what suggestions are made: while it is the same, so are they.
+
+    The directory names the store: a visitor's own files lie in one that nobody else may see.
+    """
+    return str(chat.store.directory), chat.store.revision(), chat.store.settle(chat.scope)
 
 
 @st.cache_data(ttl=60, max_entries=64, show_spinner=False)
 def _first_questions(_store: Store, directory: str, revision: int, scope: Scope) -> list[str]:
-    """Kept for a minute: in a course of thousands of documents they take up to .3 s, at every run of the page.
-
-    The directory names the store: a visitor's own files lie in one that nobody else may see.
-    """
+    """Kept for a minute: in a course of thousands of documents they take up to .3 s, at every run of the page."""
     return suggest_first_questions(_store, scope)
+
+
+@st.cache_data(ttl=60, max_entries=256, show_spinner=False)
+def _followups(_chat: _Chat, message: int, directory: str, revision: int, scope: Scope) -> list[str]:
+    """After the last message, which has an answer. Kept as the first questions are; messages keep their numbers for ever."""
+    last = _chat.messages[-1].answer
+    assert last is not None
+    return suggest_followups(last, _chat.before(None), scope, _chat.store)
 
 
 def _offer_followups(chat: _Chat, engine: Engine) -> None:
     """Questions that may come next. Their passages are looked for while the answer is read."""
-    last = chat.messages[-1].answer
-    if last is None:
+    message = chat.messages[-1]
+    if message.answer is None:
         return
-    history = chat.before(None)
-    questions = suggest_followups(last, history, chat.scope, chat.store)
+    questions = _followups(chat, message.id, *_state_of(chat))
     if questions:
         st.caption("You might ask next")
         _show_questions(questions, "followup")
-        engine.prepare(questions, chat.scope, history, state.asker())
+        engine.prepare(questions, chat.scope, chat.before(None), state.asker())
 
 
 def _show_questions(questions: Sequence[str], key: str) -> None:

@@ -4,20 +4,26 @@
 const LINK = 'a[href^="?"][href*="source="]';
 const LEAVE_MS = 200; // long enough to move the pointer onto the quote
 const GAP = 6;
-const HOLD_MS = 3000;
+const HOLD_MS = 3000; // after the page is drawn
+const RUNNING = '[data-testid="stApp"][data-test-script-state="running"]';
 
 let shownAnswer = null; // across runs of the page: whoever has scrolled on is not pulled back
 
 // Streamlit scrolls a chat to its end while it draws: what the address names is held in view until that is over or the reader moves.
 const holdInView = (selector) => {
-  const until = performance.now() + HOLD_MS;
-  let moved = false;
-  const move = () => (moved = true);
-  const inputs = ["wheel", "touchmove", "keydown", "pointerdown"];
-  for (const name of inputs) document.addEventListener(name, move, { once: true, capture: true });
+  let until = performance.now() + HOLD_MS;
+  const reader = new AbortController();
+  const onMove = (event) => event.isTrusted && reader.abort();
+  for (const name of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+    document.addEventListener(name, onMove, { capture: true, signal: reader.signal });
+  }
   const step = () => {
-    if (moved || performance.now() > until) return;
-    document.querySelector(selector)?.scrollIntoView({ block: "start" });
+    if (document.querySelector(RUNNING)) until = performance.now() + HOLD_MS; // a busy machine draws for longer
+    if (performance.now() > until) reader.abort();
+    if (reader.signal.aborted) return;
+    const held = document.querySelector(selector);
+    held?.dispatchEvent(new WheelEvent("wheel", { bubbles: true })); // ends an animation to the chat's end, which would win
+    held?.scrollIntoView({ block: "start" });
     setTimeout(step, 100);
   };
   step();
