@@ -63,7 +63,8 @@ def test_a_prompt_made_before_a_change_is_not_kept_after_it(engine: Engine) -> N
     conversation = conversations.start(store, "optics", "One?")
     for revision in (store.revision() - 1, None):
         conversations.add_exchange(store, conversation.id, answered, revision)
-    assert [message.answer.prompt for message in conversations.messages(store, conversation) if message.answer] == [(), ()]
+    conversations.keep_exchange(store, conversation, answered, store.revision() - 1)
+    assert [message.answer.prompt for message in conversations.messages(store, conversation) if message.answer] == [(), (), ()]
 
 
 def test_conversations_are_listed_newest_first_found_and_deleted(engine: Engine) -> None:

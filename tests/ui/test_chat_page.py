@@ -454,6 +454,7 @@ def test_a_follow_up_is_asked_by_its_button(store, use_chat_model):
     assert_calm(page)
     assert len(said(store)) == 4
     assert render.label(said(store)[2]) == label
+    assert label not in [button.label for button in page.button if button.key.startswith("followup-")]  # they follow the newest answer
 
 
 def test_only_the_last_exchanges_of_a_long_conversation_are_drawn_at_first(store, use_chat_model):
