@@ -133,7 +133,7 @@ def add_exchange(store: Store, conversation_id: str, answer: Answer, revision: i
         revision: of the store before the question was searched for; the prompt is kept only if it still is that.
     """
     with store.transaction() as db:
-        _add_exchange(db, conversation_id, answer, revision == store.revision())
+        _add_exchange(db, conversation_id, answer, revision if revision == store.revision() else None)
 
 
 def keep_exchange(
@@ -156,7 +156,7 @@ def keep_exchange(
             db.execute(
                 "UPDATE messages SET replaced_at = ? WHERE conversation_id = ? AND id BETWEEN ? AND ?", [_now(), conversation.id, *replaced]
             )
-        _add_exchange(db, conversation.id, answer, revision == store.revision())
+        _add_exchange(db, conversation.id, answer, revision if revision == store.revision() else None)
         return conversation
 
 
@@ -196,12 +196,15 @@ def _exists(db: Database, conversation: Conversation) -> bool:
     return rows.fetchone() is not None
 
 
-def _add_exchange(db: Database, conversation_id: str, answer: Answer, with_prompt: bool) -> None:
-    if with_prompt:
-        (revision,) = db.execute("SELECT number FROM revision").fetchone()
-        kept = answer_to_json(answer) | {PROMPT_REVISION: revision}
-    else:
+def _add_exchange(db: Database, conversation_id: str, answer: Answer, prompt_revision: int | None) -> None:
+    """
+    Args:
+        prompt_revision: of the store that the prompt was made from; None leaves the prompt out.
+    """
+    if prompt_revision is None:
         kept = answer_to_json(replace(answer, prompt=()))
+    else:
+        kept = answer_to_json(answer) | {PROMPT_REVISION: prompt_revision}
     for role, content, value in (("user", answer.question, None), ("assistant", answer.text, json.dumps(kept))):
         db.execute(
             "INSERT INTO messages (conversation_id, role, content, answer, created_at) VALUES (?, ?, ?, ?, ?)",

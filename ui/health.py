@@ -1,5 +1,4 @@
-"""`/health`: whether Lectern can answer, and how busy it is. With `?probe`, for the staff,
-tried by a real search and a real token of the generator."""
+"""`/health`: whether Lectern can answer, and how busy it is; for the staff, with `?probe`, tried by a real search and a real token."""
 
 from __future__ import annotations
 
