@@ -37,6 +37,13 @@ def test_a_question_is_answered_opened_and_kept(visit: Visit):
     page.keyboard.press("Escape")
     page.wait_for_function("!location.search.includes('source=')")
 
+    page.evaluate("window.isSameVisit = true")
+    answer.get_by_role("link", name="Source 1").first.click()
+    dialog.get_by_text("Cited:").wait_for()
+    assert page.evaluate("window.isSameVisit"), "the number led away from the page instead of opening the drawer"
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+
     said = answer.inner_text()
     page.reload()
     page.get_by_text("Answered in").wait_for(timeout=30_000)
