@@ -57,6 +57,12 @@ browser:
 	@test -x $(CHROMIUM) || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || true
 
+# The weights that ship, fitted anew on the data that scripts/fit_weights.py names (some two hours on two cores).
+.PHONY: weights
+weights: .venv/checkers models
+	$(BIN)/python scripts/fit_weights.py reader
+	$(BIN)/python scripts/fit_weights.py generator
+
 evaluate: index
 	$(BIN)/python -m rag evaluate corpora/llm-systems/questions.jsonl --course llm-systems --answers
 

@@ -58,11 +58,6 @@ def chunk_document(document: Document, count_tokens: CountTokens, max_tokens: in
     return chunks
 
 
-def embedded_text(context: str, text: str) -> str:
-    """What the embedding model reads of a chunk."""
-    return f"{context}\n{text}" if context else text
-
-
 def _context(title: str, location: Location) -> str:
     parts = [title, *location.heading]
     return " › ".join(part for position, part in enumerate(parts) if part and part not in parts[:position])

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ingest.chunk import chunk_document, embedded_text
+from ingest.chunk import chunk_document
 from ingest.facts import CourseFacts, facts_of_file, read_course_facts
 from ingest.overlap import Saver, run_ahead
 from ingest.parse import ParserPool
@@ -33,6 +33,7 @@ from rag.language import document_language
 from rag.records import EmbedderStamp, NewDocument, SetAside
 from rag.snapshots import publish, remove_other_snapshots
 from rag.store import Store
+from rag.text import embedded_text
 from rag.timing import Stopwatch
 from rag.types import Chunk, Document
 

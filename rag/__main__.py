@@ -1,4 +1,6 @@
-"""`python -m rag`: search, ask, evaluate, compare, bench, export, backup, restore, doctor. Results go to stdout, notices to stderr.
+"""`python -m rag`: search, ask, evaluate, compare, bench, footprint, export, backup, restore, doctor, tune.
+
+Results go to stdout, notices to stderr.
 
 Exit codes: 0 done, 1 error (one line that says what to do), 2 usage.
 """
@@ -106,6 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--dtype", help="auto, float32, bfloat16, float16 or int8")
     bench.set_defaults(command=_bench)
+    footprint = commands.add_parser("footprint", parents=[common, answering], help="the memory that a configuration needs, and what fits")
+    footprint.add_argument("--dtype", help="auto, float32, bfloat16, float16 or int8")
+    footprint.add_argument("--chunks", type=positive, metavar="N", help="also an index of N chunks")
+    footprint.add_argument("--no-measure", action="store_true", help="estimates alone, at once: nothing is loaded")
+    footprint.set_defaults(command=_footprint)
     export = commands.add_parser("export", parents=[common], help="write a conversation with its citations to stdout")
     export.add_argument("conversation", metavar="CONVERSATION", help="its id, as it stands in the address of the page")
     export.add_argument("--format", choices=("md", "json"), default="md", help="Markdown to read, or JSON (default md)")
@@ -121,6 +128,10 @@ def _parser() -> argparse.ArgumentParser:
         "--prepare", action="store_true", help="first do what would otherwise be done at first use: convert the bundled generator"
     )
     doctor.set_defaults(command=_doctor)
+    # Its flags are read by tuning/command.py, --help among them: here nothing that follows is a flag.
+    tune = commands.add_parser("tune", add_help=False, prefix_chars="\0", help="fit a small model on a course's own questions")
+    tune.add_argument("arguments", nargs=argparse.REMAINDER)
+    tune.set_defaults(command=_tune)
     return parser
 
 
@@ -362,6 +373,14 @@ def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
+def _footprint(options: argparse.Namespace) -> int:
+    from rag.footprint import footprint, table
+
+    found = footprint(_config(options), options.chunks, not options.no_measure, _notify)
+    print(json.dumps(found.to_json()) if options.json else table(found))
+    return 0
+
+
 def _export(options: argparse.Namespace) -> int:
     from rag.conversations import find_of_anyone, messages
     from rag.export import conversation_to_json, conversation_to_markdown
@@ -378,6 +397,12 @@ def _export(options: argparse.Namespace) -> int:
     else:
         print(conversation_to_markdown(*exported), end="")
     return 0
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from tuning.command import main as tune
+
+    return tune(options.arguments)
 
 
 def _backup(options: argparse.Namespace) -> int:

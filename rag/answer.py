@@ -13,7 +13,7 @@ from dataclasses import replace
 from rag.composition import Composition
 from rag.engine import Engine
 from rag.events import Event, Found
-from rag.evidence import Evidence, confidence
+from rag.evidence import Evidence, confidence, confidence_when_declined
 from rag.prepared import Retrieval, search_for, weigh
 from rag.refusal import refusal
 from rag.retrieve import Searcher, check_question
@@ -93,6 +93,11 @@ def _answer_afresh(
         yield _refusal(draft, hits, scope, searcher, watch)
         return
     yield from write(draft, evidence, engine, history if asked.leans else (), asked.language, watch, asker)
+    if draft.declined:
+        draft.confidence = confidence_when_declined(sure)
+        if draft.confidence < config.confidence_floor:
+            yield _refusal(draft, hits, scope, searcher, watch)
+            return
     with watch.stage("ground"):
         draft.add_evidence(evidence, weights)
     yield draft.finished(watch)

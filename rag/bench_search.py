@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from rag.bench_corpus import CourseWords, Statistics, course_vectors, measure, question_vectors, write_store
-from rag.config import Config
+from rag.config import NONE, Config
 from rag.embed import SentenceTransformerEmbedder
 from rag.errors import LecternError
 from rag.golden import read_questions
@@ -177,7 +177,7 @@ def measure_case(case: Case, config: Config) -> dict[str, Any]:
     embedder.embed_query("What is the late policy?")
     before = resident_bytes()
     started = time.perf_counter()
-    searcher = Searcher(Store.open(case.store), embedder, config)
+    searcher = Searcher(Store.open(case.store), embedder, config.replace(reader=NONE))  # what reading costs is no matter of size
     scope = Scope(case.course)
     searcher.search(case.questions[0], scope, 10)
     opening = time.perf_counter() - started

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rag.text import words
-from rag.types import Hit, Location, LocationKind, Passage
+from rag.types import Hit, Location, LocationKind, Passage, Reading, ScoredSpan
 
 NEIGHBOUR_FLOOR = 0.4
 """A neighbour is taken in when its own score is at least this share of the hit's. Less finds more, but fills a budget sooner
@@ -93,6 +93,8 @@ def _grown(ranked: Sequence[Hit], passage_tokens: int, text_of: SpanText) -> Ite
         other = at.get(place)
         if other is None or place in taken or other.passage.chunk.tokens > room or other.score < NEIGHBOUR_FLOOR * hit.score:
             return None
+        if (other.reading is None) != (hit.reading is None):  # what was not read would count as what does not answer
+            return None
         return other if _is_same_place(hit.passage, other.passage) else None
 
     for hit in ranked:
@@ -108,10 +110,12 @@ def _grown(ranked: Sequence[Hit], passage_tokens: int, text_of: SpanText) -> Ite
             taken.add((source, best.passage.ordinal))
             first, last = min(span.first, best.passage.ordinal), max(span.last, best.passage.ordinal)
             span = _Span(first, last, span.tokens + best.passage.chunk.tokens)
-        yield _spanning(hit, at[source, span.first].passage, at[source, span.last].passage, span.tokens, text_of)
+        yield _spanning(hit, [at[source, number] for number in range(span.first, span.last + 1)], span.tokens, text_of)
 
 
-def _spanning(hit: Hit, first: Passage, last: Passage, tokens: int, text_of: SpanText) -> Hit:
+def _spanning(hit: Hit, members: Sequence[Hit], tokens: int, text_of: SpanText) -> Hit:
+    """The hit grown over the members, of which it is one, in reading order."""
+    first, last = members[0].passage, members[-1].passage
     if first.ordinal == last.ordinal:
         return hit
     start, end = first.chunk.start, last.chunk.end
@@ -120,7 +124,22 @@ def _spanning(hit: Hit, first: Passage, last: Passage, tokens: int, text_of: Spa
     if len(text) != end - start:  # the document was replaced meanwhile
         return hit
     chunk = replace(hit.passage.chunk, text=text, start=start, end=end, location=location, tokens=tokens)
-    return replace(hit, passage=replace(hit.passage, chunk=chunk))
+    return replace(hit, passage=replace(hit.passage, chunk=chunk), reading=_joint_reading(hit, members))
+
+
+def _joint_reading(hit: Hit, members: Sequence[Hit]) -> Reading | None:
+    """What the reader says of the members taken together. Their spans stay apart: chunks overlap by no word."""
+    if hit.reading is None:
+        return None
+    start = members[0].passage.chunk.start
+    spans = [
+        ScoredSpan(span.start + member.passage.chunk.start - start, span.end + member.passage.chunk.start - start, span.score)
+        for member in members
+        if member.reading is not None
+        for span in member.reading.spans
+    ]
+    answers = max(member.reading.answers for member in members if member.reading is not None)
+    return Reading(answers, hit.reading.relevance, tuple(sorted(spans, key=lambda span: -span.score)))
 
 
 def _is_same_place(one: Passage, other: Passage) -> bool:

@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessageChunk
 from rag.config import MARK, REPLACE
 from rag.events import Written
 from rag.evidence import Evidence, quoted_statements
-from rag.ground import Grounding, adds_nothing, ground, says_something, without_lead_in
+from rag.ground import Grounding, adds_nothing, ground, says_something, without_lead_in, without_verdict
 from rag.markers import without_markers
 from rag.screen import holds_links, speaks_to_assistant
 from rag.text import sentence_spans, words
@@ -37,6 +37,8 @@ class Composition:
     prompt: tuple[Turn, ...] = ()
     prompt_parts: dict[str, int] = field(default_factory=dict)
     dropped: list[Sentence] = field(default_factory=list)
+    declined: bool = False
+    """Whether the generator wrote the refusal phrase."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     reused_tokens: int = 0
@@ -46,6 +48,8 @@ class Composition:
         sentence = without_lead_in(sentence)
         if not says_something(sentence) or adds_nothing(sentence, [earlier.text for earlier in self.sentences], self.standalone):
             return False
+        if self.unsupported != MARK:
+            sentence = without_verdict(sentence)
         grounding = ground(sentence, self.passages, self.standalone)
         if not self._is_harmless(sentence, grounding):
             return False
@@ -54,6 +58,10 @@ class Composition:
             return False
         self._add(sentence, grounding)
         return True
+
+    def decline(self) -> None:
+        """The generator refuses: nothing of what it wrote is shown."""
+        self.declined, self.mode = True, Mode.EXTRACTIVE
 
     def _is_harmless(self, sentence: str, grounding: Grounding) -> bool:
         """Whether a sentence may be shown at all, if only as left out: it has no address of its own and gives no orders to an assistant."""

@@ -37,7 +37,7 @@ class Config:
     """`auto`, `cpu`, or a torch device such as `cuda:0`."""
     dtype: str = "auto"
     """Compute type of both models: `auto` (the fastest on this device that keeps the quality), `float32`, `bfloat16` or `float16`.
-    `int8` is the embedder's alone, on a CPU."""
+    `int8` is the embedder's and the reader's alone, on a CPU."""
     allow_downloads: bool = False
     """Whether a model named by hub id may be fetched. Off: nothing leaves this machine."""
 
@@ -72,6 +72,12 @@ class Config:
     """`none`, a folder, or a hub id of a CrossEncoder."""
     rerank_candidates: int = 30
     """Chunks that the reranker reads."""
+    reader: str = BUNDLED
+    """`bundled`, `none`, or a folder of `python -m rag tune reader`."""
+    reader_passages: int = 10
+    """Chunks that the reader reads."""
+    reader_weight: float = 0.2
+    """Its share in a hit's score, 0 to 1."""
 
     generator: str = BUNDLED
     """`bundled`, a folder, a hub id of a causal LM, or `none` for extractive answers only."""
@@ -98,8 +104,8 @@ class Config:
     """Whether models of the Llama kind are computed by our own decoder, many answers at once; off: by transformers, one at a time."""
     quantize: str = NONE
     """`none`, `8bit` or `4bit`: the generator's weights packed by bitsandbytes, on a GPU."""
-    adapter: str = ""
-    """A folder with a LoRA adapter of the generator, as peft saves it."""
+    adapter: str = BUNDLED
+    """`bundled` (Lectern's own, for the bundled generator alone), `none`, or a folder with a LoRA adapter as peft saves it."""
 
     connect_timeout_s: float = 5.0
     """Longest wait for a generator's server to take the connection,"""
@@ -184,6 +190,8 @@ class Config:
             ("passage_tokens", 0, 100_000),
             ("hits_per_document", 0, 1000),
             ("rerank_candidates", 1, 1000),
+            ("reader_passages", 1, 1000),
+            ("reader_weight", 0.0, 1.0),
             ("confidence_floor", 0.0, 1.0),
             ("top_p", 0.0, 1.0),
             ("temperature", 0.0, 10.0),

@@ -151,11 +151,17 @@ class LlamaDecoder:
     """The decoder of a model folder, loaded. `read` may not run twice at a time on the same sequence."""
 
     def __init__(
-        self, recipe: DecoderRecipe, dtype: torch.dtype, device: str = "cpu", weights: Mapping[str, torch.Tensor] | None = None
+        self,
+        recipe: DecoderRecipe,
+        dtype: torch.dtype,
+        device: str = "cpu",
+        weights: Mapping[str, torch.Tensor] | None = None,
+        adapt: Callable[[str, torch.Tensor], torch.Tensor] = lambda name, weight: weight,
     ) -> None:
         """
         Args:
             weights: by transformers' names; None for those of the folder.
+            adapt: what becomes of a weight, called by its name without `.weight`.
 
         Raises:
             ModelError: the weights cannot be read, or one is missing.
@@ -168,7 +174,7 @@ class LlamaDecoder:
         try:
             with ExitStack() as files:
                 weight = _weights(recipe.folder, files) if weights is None else weights.__getitem__
-                self._load(lambda name: weight(f"{name}.weight").to(device, dtype))
+                self._load(lambda name: adapt(name, weight(f"{name}.weight").to(device, dtype)))
         except (OSError, SafetensorError) as e:
             raise ModelError(f"the weights in {recipe.folder} cannot be read: {e}") from e
         self._cos, self._sin = self._rotations()
@@ -317,6 +323,24 @@ class LlamaDecoder:
         rows = queries.view(count, len(keys), group, width).permute(1, 2, 0, 3).reshape(1, len(keys), group * count, width)
         attended = F.scaled_dot_product_attention(rows, keys[None], values[None], attn_mask=mask)
         return attended.view(len(keys), group, count, width).permute(2, 0, 1, 3).reshape(count, heads, width)
+
+
+def weight_names(folder: Path) -> list[str]:
+    """The names of the weights in a folder.
+
+    Raises:
+        ModelError: they cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    names: list[str] = []
+    try:
+        for path in sorted(folder.glob("*.safetensors")):
+            with safe_open(path, "pt") as file:
+                names += file.keys()
+    except (OSError, SafetensorError) as e:
+        raise ModelError(f"the weights in {folder} cannot be read: {e}") from e
+    return names
 
 
 def _weights(folder: Path, files: ExitStack) -> Callable[[str], torch.Tensor]:

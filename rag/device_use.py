@@ -86,10 +86,11 @@ def _gpu_use(device: str) -> GpuUse | None:
     import torch
 
     free, total = torch.cuda.mem_get_info(device)
-    return GpuUse(torch.cuda.get_device_name(device), total - free, total, _utilization(device))
+    return GpuUse(torch.cuda.get_device_name(device), total - free, total, gpu_utilization(device))
 
 
-def _utilization(device: str) -> int | None:
+def gpu_utilization(device: str) -> int | None:
+    """The percentage of the last second in which a GPU computed anything; None where NVIDIA does not say."""
     import torch
 
     try:

@@ -20,12 +20,14 @@ from rag.embed import SentenceTransformerEmbedder
 from rag.errors import ConfigError, LecternError, StoreMissing
 from rag.models import (
     BUNDLED_GENERATOR,
+    adapter_folder,
     choose_device,
     choose_dtype,
     converted_generator_path,
     find_adapted_generator,
     verify_carried,
 )
+from rag.reader import load_reader
 from rag.remote import RemoteChatModel, host_of
 from rag.snapshots import load_snapshot
 from rag.store import Store
@@ -92,6 +94,16 @@ def _embedder(config: Config) -> tuple[bool | None, str]:
     return (None, f"{found}; {embedder.notice}") if embedder.notice else (True, found)
 
 
+def _reader(config: Config) -> tuple[bool | None, str]:
+    reader = load_reader(config)
+    if reader is None:
+        if config.reader != NONE and config.reranker != NONE:
+            return None, f"not used: the reranker {config.reranker} ranks what is found"
+        why = "none" if config.reader == NONE else "the bundled one has no weights here"
+        return None, f"{why}: what is found is ranked by the search alone"
+    return True, f"{config.reader} (revision {reader.revision}) on {reader.device}, {config.reader_passages} passages a question"
+
+
 def _generator(config: Config) -> tuple[bool | None, str]:
     if config.base_url:
         there = RemoteChatModel(config).models()
@@ -99,12 +111,13 @@ def _generator(config: Config) -> tuple[bool | None, str]:
         return None, f"{config.generator} at {host_of(config.base_url)}{is_there}: questions and passages are sent there"
     if config.generator == NONE:
         return None, "none: answers quote the materials"
+    adapted = "no adapter" if adapter_folder(config) is None else f"adapter {config.adapter}"
     if config.generator == BUNDLED:
         verify_carried(BUNDLED_GENERATOR)
-        if not converted_generator_path().exists() and not config.adapter:
-            return None, f"{BUNDLED_GENERATOR.id}, found; converted at first use (15 seconds, once)"
+        if not converted_generator_path().exists() and config.adapter in ("", NONE, BUNDLED):
+            return None, f"{BUNDLED_GENERATOR.id}, found; converted at first use (15 seconds, once); {adapted}"
     files = find_adapted_generator(config)
-    return True, f"{files.id} (revision {files.revision})"
+    return True, f"{files.id} (revision {files.revision}, {adapted})"
 
 
 def _store(config: Config) -> tuple[bool | None, str]:
@@ -209,6 +222,7 @@ _CHECKS: dict[str, Callable[[Config], tuple[bool | None, str]]] = {
     "faiss": _faiss,
     "device": _device,
     "embedder": _embedder,
+    "reader": _reader,
     "generator": _generator,
     "store": _store,
     "index": _index,

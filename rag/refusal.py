@@ -1,7 +1,8 @@
-"""What a reader is told instead of an answer. Code's words, never a generator's."""
+"""What a reader is told instead of an answer. Code's words, never a generator's: of one that writes the phrase itself nothing is shown."""
 
 from __future__ import annotations
 
+from rag.ground import without_verdict
 from rag.prompts import REFUSAL
 from rag.types import Scope
 
@@ -19,6 +20,24 @@ def refusal(searched: Scope, documents: int, nearest: bool) -> str:
     there = f"{documents} document{'s' if documents != 1 else ''}"
     more = " The passages below come nearest; they may still help." if nearest else " No passage comes near."
     return f"{REFUSAL} Searched {there} of {_in_words(searched)}.{more} Try other words, or ask the course staff."
+
+
+def declines(text: str) -> bool:
+    """Whether a generator's text begins with the refusal phrase as a sentence of its own."""
+    said = _plain(text)
+    return said.startswith(_PHRASE) and said[len(_PHRASE) :][:1] in ("", ".", "!")
+
+
+def may_decline(text: str) -> bool:
+    """Whether a generator's text, as far as it has come, may become the refusal phrase or is it."""
+    return _PHRASE.startswith(_plain(text)) or declines(text)
+
+
+def _plain(text: str) -> str:
+    return " ".join(without_verdict(text).split()).lower()
+
+
+_PHRASE = _plain(REFUSAL).removesuffix(".")
 
 
 def _in_words(searched: Scope) -> str:

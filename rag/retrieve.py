@@ -8,6 +8,7 @@ their order (Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid 
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -18,18 +19,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rag.compose import compose, is_broad
-from rag.config import NONE, Config
+from rag.config import BUNDLED, NONE, Config
 from rag.dialogue import meant_by
 from rag.embed import Embedder, SentenceTransformerEmbedder
-from rag.errors import QuestionError
+from rag.errors import ModelError, QuestionError
 from rag.interpret import Interpreted, Interpreter
 from rag.lane import COMPUTE_LANE
 from rag.lexical import any_phrase, any_word
 from rag.models import load_reranker
+from rag.reader import Reader, load_reader
 from rag.snapshots import Snapshot, SnapshotHolder, search
 from rag.store import Store
 from rag.timing import Stopwatch
-from rag.types import Hit, Scope, Turn
+from rag.types import Hit, Passage, Scope, Turn
 from rag.understand import NamedParts
 from rag.vectors import ChunkSet
 
@@ -56,7 +58,7 @@ class Searcher:
 
     Args:
         notify: told, in a sentence, of anything that had to be repaired.
-        reranker: the one that the config names, where it is loaded already.
+        reranker: the one that the config names, where it is loaded already; `reader` likewise.
 
     Raises:
         StoreMismatch: the store was indexed with another embedder.
@@ -69,6 +71,7 @@ class Searcher:
         config: Config,
         notify: Callable[[str], None] = _LOG.warning,
         reranker: CrossEncoder | None = None,
+        reader: Reader | None = None,
     ) -> None:
         store.require_embedder(embedder.stamp)
         self.store = store
@@ -77,10 +80,20 @@ class Searcher:
         self.snapshots = SnapshotHolder(store, notify, self._prepare, use_gpu=config.device != "cpu")
         self._notify = notify
         self._reranker = load_reranker(config.reranker, config) if reranker is None and config.reranker != NONE else reranker
+        self.reader = self._load_reader() if reader is None else reader
         self._scopes: dict[tuple[Scope, int], ChunkSet] = {}
         self._lock = threading.Lock()
         self._lexical_threads = ThreadPoolExecutor(LEXICAL_THREADS, "lexical")
         self._interpreter = Interpreter(store, lambda word: embedder.count_tokens([word]) == [1])
+
+    def _load_reader(self) -> Reader | None:
+        try:
+            return load_reader(self.config)
+        except ModelError as e:
+            if self.config.reader != BUNDLED:
+                raise
+            self._notify(f"passages are not read, what is found is ranked by the search alone: {e}")
+            return None
 
     @classmethod
     def from_config(cls, config: Config, notify: Callable[[str], None] = _LOG.warning) -> Searcher:
@@ -88,7 +101,7 @@ class Searcher:
 
     def over(self, store: Store) -> Searcher:
         """A searcher of another store, with the models of this one."""
-        return Searcher(store, self.embedder, self.config, self._notify, self._reranker)
+        return Searcher(store, self.embedder, self.config, self._notify, self._reranker, self.reader)
 
     def close(self) -> None:
         """Ends the threads that search, once they have no work. Nothing can be searched after it."""
@@ -138,10 +151,23 @@ class Searcher:
         if self._reranker is not None:
             with watch.stage("rerank"):
                 ranked = _rerank(asked.text, ranked[: max(limit, self.config.rerank_candidates)], self._reranker)
+        reader = self._reader_for(asked)
+        if reader is not None:
+            with watch.stage("read"):
+                factor = self._preferred(asked).factor
+                ranked = read_hits(asked.text, ranked, reader, self.config.reader_passages, self.config.reader_weight, factor)
         with watch.stage("compose"):
             config, text_of = self.config, self.store.span_text
             per_document = config.hits_per_document if is_broad(asked.text) else 0
-            return compose(ranked, limit, config.passage_tokens, text_of, per_document or None, config.collapse_duplicates)
+            hits = compose(ranked, limit, config.passage_tokens, text_of, per_document or None, config.collapse_duplicates)
+        if reader is None:
+            return hits
+        with watch.stage("read"):
+            return read_rest(asked.text, hits, reader, self.config.sources)
+
+    def _reader_for(self, asked: Interpreted) -> Reader | None:
+        """What reads the passages for a question. The shipped reader learnt from English alone."""
+        return None if self.config.reader == BUNDLED and asked.language not in (None, "en") else self.reader
 
     def sees(self, revision: int) -> bool:
         """Whether searches see the vectors of this revision of the store: just after a change the older ones are used for a moment."""
@@ -207,6 +233,10 @@ class Searcher:
         for scope in scopes[-PREPARED_SCOPES:]:
             self._chunks(scope, revision)
 
+    def _preferred(self, asked: Interpreted) -> NamedParts:
+        """The parts of the course that the question names, as far as the config prefers them."""
+        return asked.parts if self.config.prefer_named_parts else NamedParts()
+
     def _ranked(
         self,
         asked: Interpreted,
@@ -216,7 +246,7 @@ class Searcher:
         scope: Scope,
     ) -> list[Hit]:
         passages = self.store.passages_in(scope, [chunk_id for chunk_id, _ in fused])
-        parts = asked.parts if self.config.prefer_named_parts else NamedParts()
+        parts = self._preferred(asked)
         scored = [(score * parts.factor(passages[chunk_id]), passages[chunk_id]) for chunk_id, score in fused if chunk_id in passages]
         scored.sort(key=lambda pair: -pair[0])
         return [
@@ -253,6 +283,51 @@ def fuse(dense: Mapping[int, float], lexical: Mapping[int, float], dense_weight:
         for chunk_id in dense.keys() | lexical.keys()
     }
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+
+
+def read_hits(
+    question: str,
+    hits: Sequence[Hit],
+    reader: Reader,
+    passages: int,
+    weight: float,
+    factor: Callable[[Passage], float] = lambda passage: 1.0,
+) -> list[Hit]:
+    """The hits, the first of them with what the reader says of them, in the order that both give.
+
+    `score` becomes the mean of what it was and of how far the reader's relevance lies below the best one's: `exp(relevance - best)`. For a
+    hit that was not read that is 0, so that none comes before one that was.
+
+    Args:
+        hits: best first.
+        passages: how many of them are read.
+        weight: the reader's share of the mean.
+        factor: what the reader's part of a passage's score is multiplied with; the search's part has it already.
+    """
+    read, others = hits[:passages], hits[passages:]
+    readings = reader.read(question, [(hit.passage.chunk.context, hit.passage.chunk.text) for hit in read])
+    best = max((reading.relevance for reading in readings), default=0.0)
+    scored = [
+        replace(
+            hit,
+            score=(1 - weight) * hit.score + weight * factor(hit.passage) * math.exp(reading.relevance - best),
+            reading=reading,
+        )
+        for hit, reading in zip(read, readings, strict=True)
+    ]
+    scored.sort(key=lambda hit: -hit.score)
+    scored += [replace(hit, score=(1 - weight) * hit.score) for hit in others]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(scored, start=1)]
+
+
+def read_rest(question: str, hits: Sequence[Hit], reader: Reader, passages: int) -> list[Hit]:
+    """The hits, the first of them all read: of several documents, or of few read ones, some may have come up that were not."""
+    unread = [hit for hit in hits[:passages] if hit.reading is None]
+    if not unread:
+        return list(hits)
+    readings = reader.read(question, [(hit.passage.chunk.context, hit.passage.chunk.text) for hit in unread])
+    read = {hit.rank: reading for hit, reading in zip(unread, readings, strict=True)}
+    return [replace(hit, reading=read.get(hit.rank, hit.reading)) for hit in hits]
 
 
 def _rerank(question: str, hits: list[Hit], reranker: CrossEncoder) -> list[Hit]:

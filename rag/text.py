@@ -118,3 +118,8 @@ def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         end -= 1
     if start < end:
         yield start, end
+
+
+def embedded_text(context: str, text: str) -> str:
+    """What a model reads of a chunk: where it stands, then what it says."""
+    return f"{context}\n{text}" if context else text

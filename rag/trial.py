@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,20 @@ def trial_path(revision: str) -> Path:
     """Where the trial of a model's weights on this CPU with this torch is kept."""
     import torch
 
-    key = repr((processor_name(), os.cpu_count(), torch.get_num_threads(), torch.__version__, revision, 2))
+    return _path(revision, torch.get_num_threads(), torch.__version__)
+
+
+def _path(revision: str, threads: int, torch_version: str) -> Path:
+    release = torch_version.partition("+")[0]  # the part behind it, what torch was built for, is missing in the metadata of some wheels
+    key = repr((processor_name(), os.cpu_count(), threads, release, revision, 2))
     return platformdirs.user_cache_path("lectern") / "trials" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+
+def recall_any(revision: str) -> Trial | None:
+    """The trial of a model's weights on this CPU with the largest number of threads that one was made with; found without torch."""
+    version = metadata.version("torch")
+    trials = (recall(_path(revision, threads, version)) for threads in range(os.cpu_count() or 1, 0, -1))
+    return next((trial for trial in trials if trial is not None), None)
 
 
 def processor_name() -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class LocationKind(StrEnum):
@@ -143,12 +143,32 @@ class Passage:
     lecture: int | None = None
 
 
+class ScoredSpan(NamedTuple):
+    """Characters `text[start:end]` of a passage, and how well they answer (a logit)."""
+
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the reader says of a passage; logits, higher is better."""
+
+    answers: float
+    """Whether the passage answers the question."""
+    relevance: float
+    """By which passages are ranked."""
+    spans: tuple[ScoredSpan, ...]
+    """Apart from each other, the best first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A passage found for a question. Every figure is higher-is-better; None: that leg did not find it.
 
-    `similarity` is the cosine to the question (-1 to 1), `bm25` the text score (0 and up), `score` the fused one that ranks (0 to 1, more
-    in a part of the course that the question names).
+    `similarity` is the cosine to the question (-1 to 1), `bm25` the text score (0 and up), `score` what ranks: the fused one, and theirs
+    where a reader or a reranker has seen it (0 to 1, more in a part of the course that the question names).
     """
 
     passage: Passage
@@ -158,6 +178,8 @@ class Hit:
     bm25: float | None = None
     duplicates: tuple[Passage, ...] = ()
     """Passages of other places that say the same in nearly the same words."""
+    reading: Reading | None = None
+    """What the reader says of it, where there is one; of a grown passage, of all its chunks together."""
 
 
 class Support(StrEnum):

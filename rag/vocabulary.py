@@ -37,13 +37,11 @@ def add_words(db: Database, course_id: int, counts: Mapping[str, int]) -> None:
 
 
 def remove_words(db: Database, course_id: int, counts: Mapping[str, int]) -> None:
-    counted = json.dumps(counts)
+    # Not UPDATE … FROM json_each: SQLite goes through all words of the course for that, 230 ms where there are 50,000.
+    add_words(db, course_id, {word: -count for word, count in counts.items()})
     db.execute(
-        "UPDATE words SET occurrences = occurrences - value FROM json_each(?) WHERE course_id = ? AND word = key",
-        [counted, course_id],
-    )
-    db.execute(
-        "DELETE FROM words WHERE course_id = ? AND occurrences <= 0 AND word IN (SELECT key FROM json_each(?))", [course_id, counted]
+        "DELETE FROM words WHERE course_id = ? AND occurrences <= 0 AND word IN (SELECT key FROM json_each(?))",
+        [course_id, json.dumps(counts)],
     )
 
 

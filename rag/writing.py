@@ -19,6 +19,7 @@ from rag.evidence import Evidence
 from rag.generate import context_length, is_loaded, load, prompt_tokens, stream_chat
 from rag.markers import stable_prefix, without_markers
 from rag.prompts import AUTO, STOP, Prompt, as_turns, language_name
+from rag.refusal import declines, may_decline
 from rag.screen import without_foreign_links
 from rag.text import sentences
 from rag.timing import Stopwatch
@@ -120,6 +121,10 @@ def _write(
             draft.count(chunk)
             with watch.stage("ground"):
                 complete, unfinished = complete_sentences(unfinished + chunk.text)
+                begun = complete[0] if complete else unfinished if unfinished.endswith(".") else ""
+                if not said and declines(begun):
+                    draft.decline()
+                    return
                 repeats = not said.isdisjoint(complete)
                 added = [draft.take(sentence) for sentence in complete if sentence not in said]
                 said.update(complete)
@@ -127,9 +132,13 @@ def _write(
                 yield draft.written()
             if repeats or len(draft.sentences) >= engine.config.answer_sentences or is_looping(unfinished):
                 return
-            yield Draft(without_foreign_links(stable_prefix(unfinished), known))
+            is_held_back = not said and may_decline(unfinished)  # an empty draft still shows that the generator is at it
+            yield Draft("" if is_held_back else without_foreign_links(stable_prefix(unfinished), known))
     with watch.stage("ground"):
         rest = sentences(without_markers(unfinished))
+        if not said and rest and declines(rest[0]):
+            draft.decline()
+            return
         if rest and draft.completion_tokens >= engine.config.decoding.max_new_tokens and not rest[-1].endswith((".", "!", "…")):
             rest.pop()  # cut off amid a sentence
         for sentence in rest:

@@ -1,8 +1,11 @@
 """Fits the constants of rag.evidence.confidence on golden questions with and without answers, and says how good they are elsewhere.
 
-    python scripts/fit_confidence.py --store S --fit squad2=.../questions.jsonl --fit llm-systems=corpora/llm-systems/questions.jsonl \
-        --test syllabi=.../questions.jsonl
+    python scripts/fit_confidence.py --store S --reader none --fit squad2=.../questions.jsonl \
+        --fit llm-systems=corpora/llm-systems/questions.jsonl --test syllabi=.../questions.jsonl
+    python scripts/fit_confidence.py --store S --fit-all squad2-validation=build/fitting/squad2-validation/questions.jsonl \
+        --fit-all courses-validation=build/fitting/courses-validation/questions.jsonl --fit llm-systems=... --test syllabi=...
 
+A reader is surer of what it has learnt from: the second command takes the articles and courses that scripts/fit_weights.py kept from it.
 Each argument is COURSE=QUESTIONS; the course must be in the store. Of a set to fit on, the even questions are used, the odd ones measured;
 sets weigh alike, and in each the answerable as much as the unanswerable. The floor printed first refuses 15 % of the answerable questions;
 the others follow from a cost (`floor_of_cost`). The calibration is, for each fifth of the confidence's range, its mean there and the
@@ -21,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 
 from rag.config import Config
 from rag.evaluate import auroc
-from rag.evidence import confidence_features, floor_of_cost, select_evidence, word_weights
+from rag.evidence import CONFIDENCE_WEIGHTS, CONFIDENCE_WEIGHTS_READ, confidence_features, floor_of_cost, select_evidence, word_weights
 from rag.golden import Golden, read_questions
 from rag.retrieve import Searcher
 from rag.types import Scope
@@ -35,18 +38,24 @@ def main() -> None:
     parser.add_argument("--store", type=Path)
     parser.add_argument("--fit", action="append", default=[])
     parser.add_argument("--test", action="append", default=[])
+    parser.add_argument(
+        "--reader", default="bundled", help="as in the config; with none the constants for evidence without a reader are made"
+    )
+    parser.add_argument("--fit-all", action="append", default=[], help="a set to fit on whole: none of its questions is to be measured")
     parser.add_argument("--most", type=int, default=600, help="questions of a half, at random")
     options = parser.parse_args()
-    searcher = Searcher.from_config(Config.load(store=options.store))
+    searcher = Searcher.from_config(Config.load(store=options.store, reader=options.reader))
     rows, labels, weights, measured = [], [], [], {}
-    for argument in options.fit:
+    for argument in (*options.fit, *options.fit_all):
         name, even, odd = _halves(argument, options.most)
-        features, answerable = _features(searcher, name, even)
+        is_whole = argument in options.fit_all
+        features, answerable = _features(searcher, name, even + odd if is_whole else even)
         rows.append(features)
         labels.append(answerable)
         weights.append(np.where(answerable, 1 / answerable.sum(), 1 / (~answerable).sum()))
-        measured[f"{name} (fitted half)"] = features, answerable
-        measured[f"{name} (other half)"] = _features(searcher, name, odd)
+        measured[f"{name} (fitted)"] = features, answerable
+        if not is_whole:
+            measured[f"{name} (other half)"] = _features(searcher, name, odd)
     for argument in options.test:
         name, even, odd = _halves(argument, options.most)
         measured[f"{name} (never fitted)"] = _features(searcher, name, even + odd)
@@ -57,7 +66,8 @@ def main() -> None:
     model.fit(scaler.transform(np.concatenate(rows)), np.concatenate(labels), sample_weight=weight / weight.mean())
     slopes = model.coef_[0] / scaler.scale_
     intercept = model.intercept_[0] - slopes @ scaler.mean_
-    print("CONFIDENCE_WEIGHTS =", tuple(round(float(value), 3) for value in (intercept, *slopes)))
+    constant = "CONFIDENCE_WEIGHTS" if searcher.reader is None else "CONFIDENCE_WEIGHTS_READ"
+    print(constant, "=", tuple(round(float(value), 3) for value in (intercept, *slopes)))
     for name, (features, answerable) in measured.items():
         sure = 1 / (1 + np.exp(-intercept - features @ slopes))
         floor = float(np.quantile(sure[answerable], 0.15))
@@ -93,16 +103,21 @@ def _halves(argument: str, most: int) -> tuple[str, list[Golden], list[Golden]]:
 
 
 def _features(searcher: Searcher, course: str, questions: list[Golden]) -> tuple[np.ndarray, np.ndarray]:
-    """`(n, 2)` features and `(n,)` whether each question is answerable."""
-    rows = []
+    """`(n, features)` and `(n,)` whether each question is answerable."""
+    rows, answerable = [], []
+    count = len(CONFIDENCE_WEIGHTS if searcher.reader is None else CONFIDENCE_WEIGHTS_READ) - 1
     for golden in questions:
         scope = Scope(course, path=golden.scope)
         asked = searcher.interpret(golden.question, scope, golden.history)
         query = searcher.embedder.embed_query(asked.text)
         hits = searcher.search(asked, scope, query=None if asked.meaning else query)[: searcher.config.sources]
         evidence = select_evidence(query, hits, word_weights(asked.text, searcher.store, course, asked.language), searcher.embedder)
-        rows.append(confidence_features(evidence))
-    return np.array(rows), np.array([golden.answerable for golden in questions])
+        features = confidence_features(evidence)
+        if len(features) == count:  # not without evidence, nor where no reader is asked
+            rows.append(features)
+            answerable.append(golden.answerable)
+    print(f"{course}: {len(rows)} of {len(questions)} questions have evidence of the kind that is fitted")
+    return np.array(rows), np.array(answerable)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pytest_socket import socket_allow_hosts
 
+import rag.reader
 from ingest.pipeline import ingest_course
 from rag.config import NONE, Config
 from rag.embed import SentenceTransformerEmbedder
@@ -28,6 +29,12 @@ def _only_loopback(request: pytest.FixtureRequest) -> Iterator[None]:
 def _settings_of_this_machine_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LECTERN_STORE", raising=False)
     monkeypatch.delenv("LECTERN_CONFIG", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _shipped_reader_only_where_models_are_tested(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.get_closest_marker("models") is None:
+        monkeypatch.setattr(rag.reader, "BUNDLED_READER", tmp_path / "no reader")
 
 
 @pytest.fixture

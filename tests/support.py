@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import json
+import sys
 import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from types import ModuleType
+from unittest.mock import patch
 
 import numpy as np
 
+from rag.config import BUNDLED
 from rag.embed import EmbeddingUsage
+from rag.models import find_embedder
+from rag.reader import SETTINGS, WEIGHTS
 from rag.records import EmbedderStamp
 from rag.text import content_stems
 
@@ -53,3 +61,35 @@ def _direction(word: str) -> int:
 def generating_threads() -> set[threading.Thread]:
     """The threads of generators; others, such as the timer of a cache, come and go."""
     return {thread for thread in threading.enumerate() if thread.name == "generate"}
+
+
+def load_script(path: str) -> ModuleType:
+    """A file that is run by itself (`scripts/…`, `benchmarks/…`), as a module of its own."""
+    name = path.removesuffix(".py").replace("/", "_")  # not that of a package of tests
+    specification = importlib.util.spec_from_file_location(name, ROOT / path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # dataclasses look their module up
+    with patch.object(sys, "path", list(sys.path)):
+        specification.loader.exec_module(module)
+    return module
+
+
+def write_reader(folder: Path) -> Path:
+    """A folder as `tune reader` writes it: the bundled encoder's layers, the first a little other, and heads drawn at random."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    base = find_embedder(BUNDLED)
+    drawn = torch.Generator().manual_seed(0)
+    changed = "encoder.layer.0.attention.self.query.weight"
+    layers = {name: one for name, one in load_file(base.path / "model.safetensors").items() if name.startswith("encoder.")}
+    layers[changed] = 1.1 * layers[changed]
+    weights = {name: one.to(torch.bfloat16) for name, one in layers.items()}
+    for head in ("span", "judge"):
+        weights |= {f"{head}.weight": torch.randn(2, 384, generator=drawn), f"{head}.bias": torch.tensor([0.5, -0.5])}
+    folder.mkdir()
+    save_file(weights, folder / WEIGHTS)
+    (folder / SETTINGS).write_text(json.dumps({"base_revision": base.revision}))
+    return folder

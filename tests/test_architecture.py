@@ -28,7 +28,8 @@ ALLOWED = {
     "migrations": {"text_index", "vocabulary"},
     "compose": {"text", "types"},
     "course_retriever": {"config", "retrieve", "types"},
-    "models": {"config", "errors", "files"},
+    "adapter": {"errors"},
+    "models": {"adapter", "config", "errors", "files"},
     "command_line": set(),
     "files": set(),
     "lock": {"errors"},
@@ -54,6 +55,7 @@ ALLOWED = {
     "batches": {"errors", "lane"},
     "trial": {"encoder"},
     "embed": {"batches", "config", "encoder", "errors", "lane", "models", "records", "trial"},
+    "reader": {"batches", "config", "embed", "encoder", "errors", "files", "lane", "models", "text", "types"},
     "bench_corpus": {"embed", "golden", "records", "store", "text", "types"},
     "bench_search": {
         "bench_corpus", "config", "embed", "errors", "golden", "models", "retrieve", "snapshots", "store", "timing", "types", "vectors",
@@ -62,13 +64,13 @@ ALLOWED = {
     "bench": {"bench_answer", "bench_search", "config", "embed", "errors", "models"},
     "backup": {"database", "errors", "files", "lock", "snapshots", "store"},
     "retrieve": {
-        "compose", "config", "dialogue", "embed", "errors", "interpret", "lane", "lexical", "models", "snapshots", "store", "timing",
-        "types", "understand", "vectors",
+        "compose", "config", "dialogue", "embed", "errors", "interpret", "lane", "lexical", "models", "reader", "snapshots", "store",
+        "timing", "types", "understand", "vectors",
     },
     "evidence": {"embed", "lexical", "store", "text", "types"},
     "markers": set(),
     "agreement": {"text"},
-    "refusal": {"prompts", "types"},
+    "refusal": {"ground", "prompts", "types"},
     "ground": {"agreement", "evidence", "text", "types"},
     "generation": {"errors", "types"},
     "decoder": {"errors"},
@@ -78,7 +80,9 @@ ALLOWED = {
     "remote": {"breaker", "config", "errors", "prompts", "types"},
     "admission": {"errors", "types"},
     "answer_cache": {"errors", "store", "types"},
-    "generate": {"batching", "config", "decoder", "errors", "generation", "lane", "models", "plain_engine", "prompts", "remote", "types"},
+    "generate": {
+        "adapter", "batching", "config", "decoder", "errors", "generation", "lane", "models", "plain_engine", "prompts", "remote", "types",
+    },
     "context": {"errors", "evidence", "prompts", "types"},
     "events": {"types"},
     "prepared": {"answer_cache", "errors", "evidence", "interpret", "lane", "retrieve", "timing", "types"},
@@ -86,7 +90,7 @@ ALLOWED = {
     "composition": {"config", "events", "evidence", "ground", "markers", "screen", "text", "timing", "types"},
     "writing": {
         "admission", "composition", "config", "context", "engine", "errors", "events", "evidence", "generate", "markers", "prompts",
-        "screen", "text", "timing", "types",
+        "refusal", "screen", "text", "timing", "types",
     },
     "answer": {
         "composition", "engine", "events", "evidence", "prepared", "refusal", "retrieve", "screen", "timing", "types", "writing",
@@ -101,13 +105,48 @@ ALLOWED = {
     "experiment": {
         "answer", "config", "engine", "evaluate", "golden", "interpret", "judge", "misses", "retrieve", "runs", "types",
     },
-    "doctor": {"backup", "config", "database", "embed", "errors", "models", "remote", "snapshots", "store", "vectors"},
+    "model_shapes": {"errors"},
+    "footprint_estimates": {"config", "encoder", "model_shapes", "vectors"},
+    "footprint_probe": {
+        "batching", "command_line", "config", "database", "decoder", "embed", "engine", "errors", "generate", "lane", "models", "reader",
+        "snapshots", "store", "types", "vectors",
+    },
+    "footprint_machine": {"config"},
+    "footprint_rows": {
+        "batches", "batching", "config", "database", "embed", "encoder", "errors", "footprint_estimates", "footprint_machine",
+        "footprint_probe", "model_shapes", "models", "reader", "remote", "store", "trial", "vectors",
+    },
+    "footprint": {"config", "errors", "footprint_estimates", "footprint_machine", "footprint_probe", "footprint_rows"},
+    "doctor": {"backup", "config", "database", "embed", "errors", "models", "reader", "remote", "snapshots", "store", "vectors"},
 }  # fmt: skip
 INGEST_MAY_USE = {
     "types", "errors", "command_line", "config", "files", "models", "records", "store", "snapshots", "embed", "text", "timing", "pages",
     "moments", "language",
 }  # fmt: skip
-HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "py3langid"}
+TUNING: dict[str, set[str]] = {
+    "settings": set(),
+    "rule_questions": set(),
+    "examples": {"rule_questions"},
+    "task": {"examples", "settings"},
+    "report": set(),
+    "progress": set(),
+    "memory": set(),
+    "callbacks": {"progress", "report"},
+    "fit": {"callbacks", "memory", "progress", "report", "settings", "task"},
+    "encoders": {"examples"},
+    "reranker": {"encoders", "examples", "settings"},
+    "embedder": {"encoders", "examples", "settings"},
+    "reader_model": set(),
+    "reader": {"examples", "reader_model", "settings", "task"},
+    "exchanges": {"examples"},
+    "generator": {"examples", "exchanges", "settings", "task"},
+    "grid": {"examples", "fit", "memory", "report", "settings", "task"},
+    "command": {"examples", "fit", "grid", "report", "settings", "task"},
+}
+"""Who of `tuning` may import whom of it. All may import `rag` and `ingest`; only `rag.__main__` imports `tuning`, in a function."""
+OF_THEIR_CLASSES = {"callbacks", "reader_model"}
+"""Modules of `tuning` that derive from classes of heavy libraries: they are themselves imported only when they are used."""
+HEAVY = {"datasets", "peft", "torch", "transformers", "sentence_transformers", "faiss", "py3langid"}
 
 
 def imports(path: Path, at_run_time_only: bool = False) -> set[str]:
@@ -126,7 +165,11 @@ def imports(path: Path, at_run_time_only: bool = False) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module in {"rag", "ingest", "ui"} else {node.module}
+            names |= (
+                {f"{node.module}.{alias.name}" for alias in node.names}
+                if node.module in {"rag", "ingest", "tuning", "ui"}
+                else {node.module}
+            )
     return names
 
 
@@ -159,7 +202,24 @@ def test_ingest_uses_only_the_shared_core() -> None:
         assert "streamlit" not in imports(path), path
 
 
-def test_heavy_libraries_are_imported_only_when_they_are_used() -> None:
+def test_tuning_imports_as_drawn() -> None:
+    modules = {path.stem: path for path in (ROOT / "tuning").glob("*.py") if not path.stem.startswith("__")}
+    assert modules.keys() == TUNING.keys()
+    used = {name: own(imports(path), "tuning") for name, path in modules.items()}
+    assert {name: found - TUNING[name] for name, found in used.items() if found - TUNING[name]} == {}
+    for name, path in modules.items():
+        assert not own(imports(path, at_run_time_only=True), "tuning") & OF_THEIR_CLASSES, name
+
+
+def test_only_the_command_line_imports_tuning() -> None:
     for folder in ("rag", "ingest", "ui"):
         for path in (ROOT / folder).rglob("*.py"):
-            assert not {name.split(".")[0] for name in imports(path, at_run_time_only=True)} & HEAVY, path
+            assert path == ROOT / "rag" / "__main__.py" or not own(imports(path), "tuning"), path
+    assert not own(imports(ROOT / "rag" / "__main__.py", at_run_time_only=True), "tuning")
+
+
+def test_heavy_libraries_are_imported_only_when_they_are_used() -> None:
+    for folder in ("rag", "ingest", "tuning", "ui"):
+        for path in (ROOT / folder).rglob("*.py"):
+            if folder != "tuning" or path.stem not in OF_THEIR_CLASSES:
+                assert not {name.split(".")[0] for name in imports(path, at_run_time_only=True)} & HEAVY, path

@@ -169,7 +169,8 @@ def test_set_aside_files_give_exit_code_3(course: Path, tmp_path: Path) -> None:
 
 def test_doctor_finds_everything_and_names_what_is_missing(store: str, tmp_path: Path) -> None:
     checks = {check["name"]: check for check in json.loads(run("rag", "doctor", "--store", store, "--json").stdout)}
-    assert {"versions", "sqlite", "faiss", "device", "embedder", "generator", "store", "index", "ocr", "port", "login"} == checks.keys()
+    names = {"versions", "sqlite", "faiss", "device", "embedder", "reader", "generator", "store", "index", "ocr", "port", "login"}
+    assert checks.keys() == names
     assert all(check["ok"] is not False for check in checks.values())
     assert "optics (2 documents, 2 chunks)" in checks["store"]["found"]
     (tmp_path / "bad.toml").write_text(f'embedder = "{tmp_path}/none"')

@@ -13,6 +13,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "lexical": ("Search by words", "#7cc4e8"),
     "fuse": ("Merge results", "#a9d6e5"),
     "rerank": ("Rerank", "#1a7f8e"),
+    "read": ("Read the passages", "#14606b"),
     "compose": ("Put passages together", "#5fb3b3"),
     "evidence": ("Weigh the evidence", "#2a9d8f"),
     "load": ("Load the generator, once", "#c9b458"),

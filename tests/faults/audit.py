@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ingest.chunk import embedded_text
 from rag.backup import check_catalogue
 from rag.database import CATALOGUE
 from rag.lexical import indexed_text
 from rag.snapshots import load_snapshot, search
 from rag.store import Store
+from rag.text import embedded_text
 from rag.text_index import table_of
 from rag.types import Scope
 from rag.vectors import ChunkSet

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 from faults.audit import COURSE, QUESTIONS
-from ingest.chunk import embedded_text
 from rag.snapshots import SnapshotHolder, search
 from rag.store import Store
+from rag.text import embedded_text
 from rag.types import Scope
 from rag.vectors import ChunkSet
 from support import HashingEmbedder

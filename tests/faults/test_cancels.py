@@ -28,19 +28,22 @@ def test_readers_leave_a_server(engine: Engine) -> None:
 
     def talk_or_stall(exchange: Exchange) -> None:
         """Words without end, or, for one in three, nothing at all."""
-        exchange.begin()
-        if len(noticed) % 3 == 0:
-            exchange.stall()
-        else:
-            while not exchange.has_left(SLOW_S):
-                exchange.say("and ")
-        noticed.append(time.perf_counter())
+        try:
+            exchange.begin()
+            if len(noticed) % 3 == 0:
+                exchange.stall()
+            else:
+                while not exchange.has_left(SLOW_S):
+                    exchange.say("and ")
+        finally:  # who has left before a word is written is noticed by the write that fails
+            noticed.append(time.perf_counter())
 
     chance = random.Random(23)
     lags: list[float] = []
     attempts = times(in_ci=30)
     with serving(talk_or_stall) as server:
         model = RemoteChatModel(Config(base_url=server.url, generator="any"))
+        assert model.models() == []  # the client's library is imported: a reader who leaves meanwhile would be before any request
         serving_engine = replace(engine, chat_model=model, admission=Admission(slots=1, waiting=0))
         before = {thread for thread in threading.enumerate() if not thread.name.startswith("lexical")}
         for attempt in range(attempts):

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.chunk import chunk_document, embedded_text
+from ingest.chunk import chunk_document
+from rag.text import embedded_text
 from rag.types import Chunk, Document, Location, LocationKind, Section
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
 from types import ModuleType
 
@@ -15,7 +13,7 @@ from rag import composition
 from rag import prepared as flow
 from rag.engine import Engine
 from rag.golden import Golden, Half
-from support import ROOT
+from support import load_script
 
 LATE = Golden(
     "1",
@@ -27,15 +25,8 @@ PARKING = Golden("2", "Where can I park my bicycle?", answerable=False)
 
 
 @pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    specification = importlib.util.spec_from_file_location("answers", ROOT / "benchmarks" / "answers.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, "answers", module)  # dataclasses look their module up
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    specification.loader.exec_module(module)
-    return module
+def answers() -> ModuleType:
+    return load_script("benchmarks/answers.py")
 
 
 def test_each_measure_has_a_row(answers: ModuleType, engine: Engine) -> None:
@@ -59,3 +50,13 @@ def test_a_part_is_off_for_its_variant_alone(answers: ModuleType, engine: Engine
     refusing = answers.ask(engine, "optics", [PARKING], answers.Variant({"confidence_floor": 1.0}, {}))
     assert refusing.judged[0].answer.abstained
     assert engine.config.confidence_floor == 0.0
+
+
+def test_two_evaluations_are_compared_question_by_question(answers: ModuleType, engine: Engine) -> None:
+    given = answers.ask(engine, "optics", [LATE, PARKING])
+    refused = answers.ask(engine, "optics", [LATE, PARKING], answers.Variant({"confidence_floor": 1.0}, {}))
+    rows = {measure: cells for measure, *cells in answers._differences("squad2", refused, given)}
+    assert rows["answer_contains_gold"] == [".000 → 1.000", "+1.000 [+1.000, +1.000]", "1.0000", ".650"]
+    assert rows["refused_unanswerable"] == ["1.000 → .000", "-1.000 [-1.000, -1.000]", "1.0000", ".700"]
+    assert rows["answerable_auroc"][1] == "+0.000"
+    assert "cited_right" not in rows, "where one of the two has refused there is no pair"

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from types import ModuleType
 
 import pytest
 
-from support import ROOT, SHARED_DATA
+from support import SHARED_DATA, load_script
 
 pytestmark = [pytest.mark.shared_data, pytest.mark.skipif(not SHARED_DATA.exists(), reason=f"{SHARED_DATA} is not there")]
 
 
 @pytest.fixture(scope="module")
 def fidelity() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("fidelity", ROOT / "benchmarks" / "fidelity.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["fidelity"] = module  # dataclasses look their module up
-    specification.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/fidelity.py")
 
 
 @pytest.mark.parametrize(("form", "target"), [("docx", 0.97), ("pptx", 0.97), ("html", 0.97), ("latex", 0.94)])

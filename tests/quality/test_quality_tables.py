@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -14,18 +12,13 @@ from rag.evaluate import Judged
 from rag.golden import Golden, QuestionSet
 from rag.judge import relevant_entries
 from rag.types import Chunk, Hit, Location, LocationKind, Passage
-from support import ROOT, SAMPLE_COURSE
+from support import SAMPLE_COURSE, load_script
 
 
 @pytest.fixture
 def quality(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script, with the sample course as its only set."""
-    specification = importlib.util.spec_from_file_location("quality", ROOT / "benchmarks" / "quality.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, "quality", module)  # dataclasses look their module up
-    specification.loader.exec_module(module)
+    module = load_script("benchmarks/quality.py")
     monkeypatch.setattr(module, "TARGETS", {"mini": {"coverage@750w": (0.5, 0.9), "mrr@10": (0.1, 1.0)}})
     monkeypatch.setattr(module, "BY_CATEGORY", "mini")
     return module
@@ -92,3 +85,10 @@ def test_a_row_by_hand(quality: ModuleType) -> None:
         # Two questions that both fell: of four patterns of signs, one has so low a sum, twice.
         "| mini | off | mrr@10 | 1.000 → .500 | -0.500 [-0.500, -0.500] | 0.5000 | 0 / 2 / 0 | 2.0 / 4.0 |",
     ]
+
+
+def test_of_squad2_only_articles_that_nothing_was_fitted_on_count(quality: ModuleType) -> None:
+    learnt = Golden("1", "Which?", True, (), (), scope="Bridges")
+    measured = Golden("2", "Which?", True, (), (), scope=min(quality.TEST_ARTICLES))
+    assert [quality.is_untouched("squad2", golden) for golden in (learnt, measured)] == [False, True]
+    assert quality.is_untouched("syllabi", learnt)

@@ -49,6 +49,20 @@ def test_without_a_generator_the_materials_are_quoted_and_cited(engine: Engine) 
     assert all(sentence.support is Support.SUPPORTED for sentence in answered.sentences)
 
 
+def test_a_verdict_that_nothing_can_hold_is_not_shown_where_sentences_must_be_held(engine: Engine) -> None:
+    said, held = "No, each late day costs 5 points.", "Each late day costs 5 points."
+    assert answer(QUESTION, OPTICS, saying(engine, said)).sentences[0].text == held
+    marking = replace(engine, config=engine.config.replace(unsupported="mark"))
+    marked = answer(QUESTION, OPTICS, saying(marking, said)).sentences[0]
+    assert (marked.text, marked.support) == (said, Support.WEAK)
+
+
+def test_what_affirms_the_question_is_shown_without_the_verdict(engine: Engine) -> None:
+    answered = answer("Does each late day cost 5 points?", OPTICS, saying(engine, "Yes, each late day costs 5 points."))
+    assert answered.mode is Mode.GENERATED
+    assert answered.sentences[0].text == "Each late day costs 5 points."
+
+
 def test_supported_sentences_stay_and_the_others_never_show(engine: Engine) -> None:
     events = list(
         stream_answer(
@@ -85,6 +99,46 @@ def test_a_failing_generator_is_announced_and_the_answer_comes_all_the_same(engi
     assert answered.mode is Mode.EXTRACTIVE
     assert "5 points" in answered.text
     assert answered.notices == ("the generator could not answer; these are the materials' own words",)
+
+
+def test_a_generator_that_declines_is_not_shown_and_lowers_the_confidence(engine: Engine) -> None:
+    sure = answer(QUESTION, OPTICS, engine).confidence
+    lenient = replace(engine, config=engine.config.replace(confidence_floor=0.0))
+    events = list(stream_answer(QUESTION, OPTICS, saying(lenient, f"{REFUSAL} Parking is free.")))
+    answered = events[-1]
+    assert isinstance(answered, Answer)
+    assert not answered.abstained
+    assert answered.mode is Mode.EXTRACTIVE
+    assert "5 points" in answered.text
+    assert answered.dropped == ()
+    odds = 0.4 * sure / (1 - sure)
+    assert answered.confidence == pytest.approx(odds / (1 + odds))
+    assert {event.text for event in events if isinstance(event, Draft)} <= {""}, "nothing to see, but a sign of life"
+
+
+def test_a_generator_that_declines_where_little_speaks_for_an_answer_is_a_refusal(engine: Engine) -> None:
+    sure = answer(QUESTION, OPTICS, engine).confidence
+    strict = replace(engine, config=engine.config.replace(confidence_floor=sure - 0.01))
+    assert not answer(QUESTION, OPTICS, saying(strict, "Each late day costs 5 points.")).abstained
+    assert answer(QUESTION, OPTICS, saying(strict, f"No, {REFUSAL[0].lower()}{REFUSAL[1:]}")).abstained
+    answered = answer(QUESTION, OPTICS, saying(strict, REFUSAL))
+    assert answered.abstained
+    assert answered.text.startswith(f"{REFUSAL} Searched 2 documents of optics.")
+    assert answered.confidence < sure - 0.01
+    assert answered.sentences == ()
+
+
+def test_a_generator_that_only_begins_like_a_refusal_is_heard_out(engine: Engine) -> None:
+    said = f"{REFUSAL.removesuffix('.')} in full. Each late day costs 5 points."
+    answered = answer(QUESTION, OPTICS, saying(engine, said))
+    assert answered.text == "Each late day costs 5 points."
+    assert answered.confidence == answer(QUESTION, OPTICS, engine).confidence
+
+
+def test_the_phrase_after_an_answer_is_left_out_like_any_other_sentence(engine: Engine) -> None:
+    answered = answer(QUESTION, OPTICS, saying(engine, f"Each late day costs 5 points. {REFUSAL}"))
+    assert answered.text == "Each late day costs 5 points."
+    assert answered.confidence == answer(QUESTION, OPTICS, engine).confidence
 
 
 def test_weak_evidence_is_a_refusal_with_the_nearest_passages(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from rag.__main__ import _answer_lines
 from rag.admission import Admission
 from rag.answer import answer, stream_answer
 from rag.answer_cache import AnswerCache, CacheUse
-from rag.config import BUNDLED
+from rag.config import BUNDLED, NONE
 from rag.engine import Engine
 from rag.generate import load_chat_model
+from rag.retrieve import Searcher
 from rag.store import Store
-from rag.types import Answer, Chunk, Latency, Location, LocationKind, Mode, Passage, Scope, Support, Turn
+from rag.types import Answer, Chunk, Latency, Location, LocationKind, Mode, Passage, Reading, Scope, Support, Turn
 
 OPTICS = Scope("optics")
 QUESTION = "How many points does a late day cost?"
@@ -117,6 +118,29 @@ def test_the_terminal_says_what_comes_from_the_cache(caching: Engine) -> None:
     assert again.startswith("\nfrom the cache; extractive; confidence")
 
 
+class AgreeableReader:
+    """A reader to which every passage answers."""
+
+    def __init__(self, revision: str) -> None:
+        self.revision = revision
+
+    def read(self, question: str, passages: Sequence[tuple[str, str]]) -> list[Reading]:
+        return [Reading(2.0, 0.0, ())] * len(passages)
+
+
+def with_reader(engine: Engine, revision: str) -> Engine:
+    """The engine, its cache too, with a reader of other weights."""
+    searcher = engine.searcher
+    return replace(engine, searcher=Searcher(searcher.store, searcher.embedder, searcher.config, reader=AgreeableReader(revision)))
+
+
+def test_an_answer_of_a_reader_with_other_weights_is_not_given_again(caching: Engine) -> None:
+    before, after = with_reader(caching, "1"), with_reader(caching, "2")
+    assert not answer(QUESTION, OPTICS, before).cached
+    assert not answer(QUESTION, OPTICS, after).cached
+    assert answer(QUESTION, OPTICS, with_reader(caching, "1")).cached
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -124,9 +148,13 @@ def test_the_terminal_says_what_comes_from_the_cache(caching: Engine) -> None:
         lambda engine: answer(QUESTION, Scope("optics", path="syllabus.md"), engine),
         lambda engine: answer(QUESTION, OPTICS, engine, [Turn("user", "Hello?"), Turn("assistant", "Yes.")]),
         lambda engine: answer(QUESTION, OPTICS, replace(engine, config=engine.config.replace(sources=3))),
+        lambda engine: answer(QUESTION, OPTICS, with_reader(engine, "1")),
+        lambda engine: answer(QUESTION, OPTICS, replace(engine, config=engine.config.replace(reader_weight=0.25))),
+        lambda engine: answer(QUESTION, OPTICS, replace(engine, config=engine.config.replace(reader_passages=3))),
+        lambda engine: answer(QUESTION, OPTICS, replace(engine, config=engine.config.replace(adapter=NONE))),
         lambda engine: answer(QUESTION, OPTICS, replace(engine, chat_model=GenericFakeChatModel(messages=iter([AIMessage("x")])))),
     ],
-    ids=["question", "scope", "history", "settings", "model"],
+    ids=["question", "scope", "history", "settings", "reader", "its weight", "its passages", "adapter", "model"],
 )
 def test_another_question_scope_history_setting_or_model_is_answered_afresh(caching: Engine, change: Callable[[Engine], Answer]) -> None:
     answer(QUESTION, OPTICS, caching)

@@ -63,6 +63,8 @@ def test_a_length_brings_its_settings_unless_they_are_set_beside_it(tmp_path: Pa
         ({"prompt": "none"}, "there is no prompt 'none'"),
         ({"language": "english"}, "language is 'english'; expected auto or a code of two letters"),
         ({"top_p": 2.0}, "top_p is 2.0; expected 0.0 to 1.0"),
+        ({"reader_weight": 1.5}, "reader_weight is 1.5; expected 0.0 to 1.0"),
+        ({"reader_passages": 0}, "reader_passages is 0; expected 1 to 1000"),
     ],
 )
 def test_wrong_names_and_ranges_are_told(flags: dict[str, object], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from rag import doctor
 from rag.config import Config
 from rag.errors import ConfigError
+from rag.models import ModelFiles
+from support import write_reader
 
 LOCAL = '[server]\naddress = "127.0.0.1"\n'
 AUTH = '[auth]\nclient_id = "x"\n'
@@ -78,6 +81,26 @@ def test_a_missing_library_is_told(folders: list[Path], monkeypatch: pytest.Monk
         False,
         'on, but Authlib is missing, so nobody can log in; run: pip install -c constraints.txt -e ".[login]"',
     )
+
+
+@pytest.mark.parametrize(("reader", "why"), [("none", "none"), ("bundled", "the bundled one has no weights here")])
+def test_no_reader_is_told(reader: str, why: str) -> None:
+    assert doctor._reader(Config(reader=reader)) == (None, f"{why}: what is found is ranked by the search alone")
+
+
+@pytest.mark.models
+def test_the_reader_in_use_is_told(tmp_path: Path) -> None:
+    config = Config(device="cpu", dtype="float32", reader=str(write_reader(tmp_path / "reader")), reader_passages=7)
+    ok, found = doctor._reader(config)
+    assert ok
+    assert re.fullmatch(rf"{re.escape(config.reader)} \(revision [0-9a-f]{{12}}\) on cpu float32, 7 passages a question", found)
+
+
+@pytest.mark.parametrize("adapter", ["lora", "none"])
+def test_the_adapter_in_use_is_told(adapter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_adapted_generator", lambda config: ModelFiles("tiny", tmp_path, "abc"))
+    told = {"lora": "adapter lora", "none": "no adapter"}[adapter]
+    assert doctor._generator(Config(generator=str(tmp_path), adapter=adapter)) == (True, f"tiny (revision abc, {told})")
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +10,9 @@ from hypothesis import strategies as st
 from rag.engine import Engine
 from rag.evidence import (
     CLEAR_LEAD,
+    UNNAMED,
     Evidence,
+    answering,
     confidence,
     floor_of_cost,
     narrowed,
@@ -17,7 +22,8 @@ from rag.evidence import (
     statement_spans,
     word_weights,
 )  # fmt: skip
-from rag.types import Chunk, Hit, Location, LocationKind, Passage, Scope
+from rag.types import Chunk, Hit, Location, LocationKind, Passage, Reading, Scope, ScoredSpan
+from support import HashingEmbedder
 
 
 def hits(engine: Engine, question: str) -> Sequence[Hit]:
@@ -125,3 +131,58 @@ def test_confidence_is_higher_for_what_the_materials_hold(engine: Engine) -> Non
         )
 
     assert sure("How many points does a late day cost?") > sure("Where can I park my bicycle?")
+
+
+READ = "The room is bright. Late work costs five points. Ask the tutor."
+
+
+def read(rank: int, answers: float, *spans: ScoredSpan, score: float = 0.0) -> Hit:
+    place = Location(LocationKind.PAGE, 1)
+    chunk = Chunk(READ, 0, len(READ), place)
+    return Hit(Passage(rank, "c", f"{rank}.pdf", "A", chunk), rank, score, 0.4, reading=Reading(answers, 0.0, spans))
+
+
+def test_what_the_reader_names_is_the_strongest_statement() -> None:
+    costs = ScoredSpan(READ.index("five"), READ.index(" Ask") - 1, 6.0)
+    tutor = ScoredSpan(READ.index("the tutor"), len(READ), 2.0)
+    reading = read(1, 1.5, costs, tutor).reading
+    assert reading is not None
+    assert answering(reading, 20, 48) == pytest.approx(1 / (1 + math.exp(-1.5)))
+    assert answering(reading, 49, 63) == pytest.approx(1 / (1 + math.exp(-(1.5 - 2)))), "four logits behind the best stretch"
+    assert answering(reading, 0, 19) == pytest.approx(1 / (1 + math.exp(-(1.5 - UNNAMED / 2))))
+    hits = [read(1, -3.0, costs), read(2, 1.5, costs, tutor)]
+    first, second, *others = select_evidence(np.zeros(0, np.float32), hits, {}, NoEmbedder())
+    assert (first.hit.rank, first.text) == (2, "Late work costs five points.")
+    assert (second.hit.rank, second.text) == (2, "Ask the tutor.")
+    assert len(others) == 4
+
+
+def test_confidence_rises_with_what_the_reader_says() -> None:
+    costs = ScoredSpan(READ.index("five"), READ.index(" Ask") - 1, 6.0)
+
+    def sure(answers: float) -> float:
+        return confidence(select_evidence(np.zeros(0, np.float32), [read(1, answers, costs)], {}, NoEmbedder()))
+
+    assert sure(-4.0) < sure(0.0) < sure(4.0)
+
+
+def test_readings_count_only_where_all_hits_were_read() -> None:
+    costs = ScoredSpan(READ.index("five"), READ.index(" Ask") - 1, 6.0)
+    embedder, weights = HashingEmbedder(), {"late": 1.0}
+    query = embedder.embed_query("What does late work cost?")
+    for mixed in ([read(1, 3.0, costs), unread(2)], [unread(1), read(2, 3.0, costs)]):
+        evidence = select_evidence(query, mixed, weights, embedder)
+        as_if_unread = select_evidence(query, [replace(hit, reading=None) for hit in mixed], weights, embedder)
+        assert evidence == as_if_unread
+        assert confidence(evidence) == confidence(as_if_unread)
+
+
+def unread(rank: int) -> Hit:
+    return replace(read(rank, 0.0), reading=None)
+
+
+class NoEmbedder(HashingEmbedder):
+    """Where a reader has read, nothing is embedded."""
+
+    def embed_documents(self, texts: Sequence[str]) -> np.ndarray:
+        raise AssertionError(f"embedded {texts}")

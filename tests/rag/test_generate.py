@@ -121,7 +121,7 @@ def test_loading_is_a_stage_of_the_first_answer_unless_it_was_done_before(engine
     assert "load" not in stages[1]
     waiting = Engine(engine.searcher, load_chat_model(config), config)
     waiting.load_in_background()
-    (loading,) = [thread for thread in threading.enumerate() if thread.name == "load the generator"]
+    (loading,) = [thread for thread in threading.enumerate() if thread.name == "load the models"]
     loading.join()
     assert "load" not in answer("What does a late day cost?", Scope("optics"), waiting).latency.stages
     for one in (asked, waiting):

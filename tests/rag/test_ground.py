@@ -1,6 +1,6 @@
 import pytest
 
-from rag.ground import adds_nothing, ground, says_something, without_lead_in
+from rag.ground import adds_nothing, ground, says_something, without_lead_in, without_verdict
 from rag.types import Chunk, Location, LocationKind, Passage, Support
 
 
@@ -118,7 +118,8 @@ def test_sentences_that_say_nothing() -> None:
 def test_a_bare_yes_is_held_by_nothing() -> None:
     passages = [passage("It reads them and says: yes, yes and yes again. Laptops are allowed.")]
     assert ground("Yes.", passages, "Is eight better?").support is Support.UNSUPPORTED
-    assert ground("Yes, laptops are allowed.", passages, "Are laptops allowed?").support is Support.SUPPORTED
+    assert ground("Yes, laptops are allowed.", passages, "Are laptops allowed?").support is Support.WEAK
+    assert ground("Laptops are allowed.", passages, "Are laptops allowed?").support is Support.SUPPORTED
 
 
 def test_sentences_that_add_nothing() -> None:
@@ -134,3 +135,10 @@ def test_a_lead_in_goes() -> None:
     assert without_lead_in("The answer to this question is: the KV cache grows.") == "The KV cache grows."
     assert without_lead_in("The answer is 4.") == "4."
     assert without_lead_in("The answering machine is old.") == "The answering machine is old."
+
+
+def test_a_verdict_goes_before_the_sentence_that_is_checked() -> None:
+    assert without_verdict("No, you have 14 days to request a regrade.") == "You have 14 days to request a regrade."
+    assert without_verdict("Yes: because values are not rotated.") == "Values are not rotated."
+    assert without_verdict("No exams are held on March 9.") == "No exams are held on March 9."
+    assert without_verdict("Yes.") == "Yes."

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from rag import trial
 from rag.encoder import Recipe
-from rag.trial import Trial, probe_ceilings, recall, remember
+from rag.trial import Trial, probe_ceilings, recall, recall_any, remember, trial_path
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,18 @@ def test_the_probe_times_the_types_that_have_kernels(tmp_path: Path) -> None:
     assert "float32" in ceilings
     assert ceilings.keys() <= {"float32", "bfloat16", "int8"}
     assert min(ceilings.values()) > 0
+
+
+def test_a_trial_is_found_without_knowing_its_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert recall_any("weights") is None
+    for threads in (2, 6, 9):  # nine: of a larger machine
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        remember(trial_path("weights"), Trial({"float32": float(threads)}, {}))
+    assert recall_any("weights") == Trial({"float32": 6.0}, {})
+    monkeypatch.setattr(trial.metadata, "version", lambda package: torch.__version__.partition("+")[0])
+    assert recall_any("weights") == Trial({"float32": 6.0}, {}), "some wheels do not tell in their metadata what torch was built for"
+    assert recall_any("others") is None

@@ -7,7 +7,9 @@ import pytest
 from rag.types import Latency
 from ui import latency
 
-GENERATED = Latency({"embed": 20.0, "dense": 5.0, "prefill": 400.0, "queue": 75.0, "ground": 3.0, "decode": 1000.0, "other": 497.0}, 2000.0)
+GENERATED = Latency(
+    {"embed": 20.0, "read": 1.0, "dense": 4.0, "prefill": 400.0, "queue": 75.0, "ground": 3.0, "decode": 1000.0, "other": 497.0}, 2000.0
+)
 EXTRACTIVE = Latency({"embed": 20.0, "ground": 5.0, "other": 0.5}, 25.5)
 
 
@@ -30,6 +32,7 @@ def test_stages_come_in_the_order_they_run_and_nothing_is_lost():
     assert [row["name"] for row in rows] == [
         "Embed the question",
         "Search by meaning",
+        "Read the passages",
         "Wait for a turn",
         "Read the prompt",
         "Write the answer",
