@@ -80,7 +80,12 @@ def ground(sentence: str, passages: Sequence[Passage], question: str = "") -> Gr
             known = f"{context}\n{quote}"
             if not (quantities_agree(sentence, f"{known} {question}") and moments_agree(sentence, f"{known} {question}")):
                 continue
-            supported = not has_verdict and share >= SUPPORTED_SHARE and claim.is_held(quote, there | stems(context)) and _agree(sentence, quote, known)
+            supported = (
+                not has_verdict
+                and share >= SUPPORTED_SHARE
+                and claim.is_held(quote, there | stems(context))
+                and _agree(sentence, quote, known)
+            )
             fit = supported, share, -len(quote)
             if fit > best_fit:
                 best_fit = fit

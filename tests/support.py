@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from functools import cache
+from mmap import mmap
 from pathlib import Path
 from types import ModuleType
 from unittest.mock import patch
@@ -61,6 +62,13 @@ def _direction(word: str) -> int:
 def generating_threads() -> set[threading.Thread]:
     """The threads of generators; others, such as the timer of a cache, come and go."""
     return {thread for thread in threading.enumerate() if thread.name == "generate"}
+
+
+def resident(mib: int) -> np.ndarray:
+    """So many MiB in memory, mapped by themselves: an allocator would first look for holes in a heap that other tests have worn."""
+    array = np.frombuffer(mmap(-1, mib << 20), np.uint8)
+    array[:] = 1
+    return array
 
 
 def load_script(path: str) -> ModuleType:

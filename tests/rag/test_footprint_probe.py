@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from numpy import ndarray
 
 from rag import footprint_probe
 from rag.config import NONE, Config
@@ -21,22 +21,17 @@ from rag.footprint_rows import reader_rows
 from rag.model_shapes import read_shape
 from rag.models import ModelFiles
 from rag.store import Store
-from support import write_reader
+from support import resident, write_reader
 
 MIB = 1 << 20
 NEAR = 12 * MIB
 """The kernel counts resident pages on each core and adds them up now and then."""
 
 
-def filled(count: int) -> np.ndarray:
-    """So many MiB that are resident."""
-    return np.ones(count * MIB, np.uint8)
-
-
 def test_what_work_keeps_and_what_passes() -> None:
-    def work() -> np.ndarray:
-        filled(96)
-        return filled(48)
+    def work() -> ndarray:
+        resident(96)
+        return resident(48)
 
     kept, taken = measure(ProcessMemory(), work)
     assert kept.nbytes == 48 * MIB
@@ -46,7 +41,7 @@ def test_what_work_keeps_and_what_passes() -> None:
 
 def test_a_kernel_that_resets_no_peaks_leaves_them_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(footprint_probe, "_RESET", tmp_path / "missing" / "clear_refs")
-    kept, taken = measure(ProcessMemory(), lambda: filled(64))
+    kept, taken = measure(ProcessMemory(), lambda: resident(64))
     assert taken.passing is None
     assert taken.kept == pytest.approx(kept.nbytes, abs=NEAR)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rag.footprint_machine import Room
+from support import resident
 from tuning.memory import MB, DeviceWatch, data_bytes, free_memory_mb, is_out_of_memory, limited
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA is kept by Linux")
@@ -55,13 +56,13 @@ def test_without_a_limit_of_its_own_a_fit_leaves_a_tenth_of_what_is_free(monkeyp
 
 
 def test_a_watch_sees_the_peak_and_not_what_was_there_before() -> None:
-    held = torch.ones(64 * 2**18)
+    held = resident(64)
     with DeviceWatch("cpu") as watch:
-        peak = torch.ones(128 * 2**18)
+        peak = resident(128)
         watch.figures()
         del peak
         figures = watch.figures()
     assert 110 < figures.peak_memory_mb < 180, "128 MB, and what else the process took meanwhile"
     assert figures.utilisation is not None
     assert 0 <= figures.utilisation <= 1
-    assert len(held) == 64 * 2**18
+    assert held.nbytes == 64 * MB
