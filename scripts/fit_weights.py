@@ -12,7 +12,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -70,17 +70,23 @@ def _courses() -> list[str]:
 
 def _reader_data(data: Path, work: Path) -> list[str]:
     """The flags that name what the reader learns from, most of it made here."""
-    courses = sorted(COURSES.iterdir())
-    measured = _known(data / "eval" / "multilingual" / "questions.jsonl")
-    squad2 = data / "eval" / "squad2"
-    held_out = {*VALIDATION_ARTICLES, *TEST_ARTICLES}
-    articles = [one.name for one in sorted((squad2 / "corpus").iterdir()) if one.name not in held_out]
-    _together([one for one in courses if one.name in HELD_OUT_COURSES], work / "courses-validation")
-    learnt = [*(one for one in courses if one.name not in HELD_OUT_COURSES), _articles(squad2, articles, measured, work / "squad2")]
-    kept = [one for one in courses if one.name in HELD_OUT_COURSES]
-    kept.append(_articles(squad2, VALIDATION_ARTICLES, measured, work / "squad2-validation"))
+    kept = [one for one in sorted(COURSES.iterdir()) if one.name in HELD_OUT_COURSES]
+    _together(kept, work / "courses-validation")
+    kept.append(_articles(data, VALIDATION_ARTICLES, work / "squad2-validation"))
     by_rule = [data / "eval" / "hf-course", data / "courses" / "py4e" / "lectures"]
+    learnt = [*learnt_courses(), learnt_articles(data, work)]
     return ["--data", *map(str, learnt), "--by-rule", *map(str, by_rule), "--validate", *map(str, kept)]
+
+
+def learnt_courses() -> list[Path]:
+    """The folders of our courses that the reader learns from."""
+    return [one for one in sorted(COURSES.iterdir()) if one.name not in HELD_OUT_COURSES]
+
+
+def learnt_articles(data: Path, work: Path) -> Path:
+    """A course folder, made in `work`, of the articles that the reader learns from."""
+    names = {one.name for one in (data / "eval" / "squad2" / "corpus").iterdir()}
+    return _articles(data, names - {*VALIDATION_ARTICLES, *TEST_ARTICLES}, work / "squad2")
 
 
 def _known(path: Path) -> frozenset[str]:
@@ -93,9 +99,10 @@ def _folded(question: str) -> str:
     return " ".join(words(question)).lower()
 
 
-def _articles(squad2: Path, articles: Iterable[str], without: Collection[str], folder: Path) -> Path:
-    """A course folder of some of the articles and of the questions about them."""
+def _articles(data: Path, articles: Iterable[str], folder: Path) -> Path:
+    """A course folder of some of the articles and of the questions about them, without those that the multilingual set has."""
     shutil.rmtree(folder, ignore_errors=True)
+    without, squad2 = _known(data / "eval" / "multilingual" / "questions.jsonl"), data / "eval" / "squad2"
     wanted = frozenset(articles)
     for article in wanted:
         shutil.copytree(squad2 / "corpus" / article, folder / "corpus" / article)
