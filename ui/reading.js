@@ -4,7 +4,7 @@
 const LINK = 'a[href^="?"][href*="source="]';
 const LEAVE_MS = 200; // long enough to move the pointer onto the quote
 const GAP = 6;
-const HOLD_MS = 3000; // after the page is drawn
+const HOLD_MS = 3000; // after the page is drawn, and after it was last scrolled by others
 const RUNNING = '[data-testid="stApp"][data-test-script-state="running"]';
 
 let shownAnswer = null; // across runs of the page: whoever has scrolled on is not pulled back
@@ -17,14 +17,17 @@ const holdInView = (selector) => {
   for (const name of ["wheel", "touchmove", "keydown", "pointerdown"]) {
     document.addEventListener(name, onMove, { capture: true, signal: reader.signal });
   }
+  let left = null;
   const step = () => {
-    if (document.querySelector(RUNNING)) until = performance.now() + HOLD_MS; // a busy machine draws for longer
+    const held = document.querySelector(selector);
+    const isMoved = held && left !== null && Math.abs(held.getBoundingClientRect().top - left) > 1;
+    if (isMoved || document.querySelector(RUNNING)) until = performance.now() + HOLD_MS; // a busy machine draws for longer
     if (performance.now() > until) reader.abort();
     if (reader.signal.aborted) return;
-    const held = document.querySelector(selector);
     held?.dispatchEvent(new WheelEvent("wheel", { bubbles: true })); // ends an animation to the chat's end, which would win
     held?.scrollIntoView({ block: "start" });
-    setTimeout(step, 100);
+    left = held ? held.getBoundingClientRect().top : null;
+    setTimeout(step, 100); // each frame would hide from us that we are moved
   };
   step();
 };
