@@ -5,24 +5,27 @@ const LINK = 'a[href^="?"][href*="source="]';
 const LEAVE_MS = 200; // long enough to move the pointer onto the quote
 const GAP = 6;
 const HOLD_MS = 3000; // after the page is drawn, and after it was last scrolled by others
+const MOST_MS = 15000; // after the page is drawn: who scrolls it still may be a reader whose tools raise no event
 const RUNNING = '[data-testid="stApp"][data-test-script-state="running"]';
 
 let shownAnswer = null; // across runs of the page: whoever has scrolled on is not pulled back
 
 // Streamlit scrolls a chat to its end while it draws: what the address names is held in view until that is over or the reader moves.
 const holdInView = (selector) => {
-  let until = performance.now() + HOLD_MS;
+  let drawn = performance.now();
+  let moved = drawn;
   const reader = new AbortController();
   const onMove = (event) => event.isTrusted && reader.abort();
   for (const name of ["wheel", "touchmove", "keydown", "pointerdown"]) {
     document.addEventListener(name, onMove, { capture: true, signal: reader.signal });
   }
-  let left = null;
+  let left = null; // where the last step has put it
   const step = () => {
     const held = document.querySelector(selector);
-    const isMoved = held && left !== null && Math.abs(held.getBoundingClientRect().top - left) > 1;
-    if (isMoved || document.querySelector(RUNNING)) until = performance.now() + HOLD_MS; // a busy machine draws for longer
-    if (performance.now() > until) reader.abort();
+    const now = performance.now();
+    if (document.querySelector(RUNNING)) drawn = now; // a busy machine draws for longer
+    if (held && left !== null && Math.abs(held.getBoundingClientRect().top - left) > 1) moved = now;
+    if (now > Math.min(Math.max(drawn, moved) + HOLD_MS, drawn + MOST_MS)) reader.abort();
     if (reader.signal.aborted) return;
     held?.dispatchEvent(new WheelEvent("wheel", { bubbles: true })); // ends an animation to the chat's end, which would win
     held?.scrollIntoView({ block: "start" });
