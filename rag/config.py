@@ -250,6 +250,11 @@ class Config:
         return self.slots or (REMOTE_SLOTS if self.base_url else LOCAL_SLOTS)
 
     @property
+    def names_adapter(self) -> bool:
+        """Whether `adapter` is a folder of one's own."""
+        return self.adapter not in ("", NONE, BUNDLED)
+
+    @property
     def decoding(self) -> Decoding:
         return Decoding(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Decoding)})
 

@@ -114,7 +114,7 @@ def _generator(config: Config) -> tuple[bool | None, str]:
     adapted = "no adapter" if adapter_folder(config) is None else f"adapter {config.adapter}"
     if config.generator == BUNDLED:
         verify_carried(BUNDLED_GENERATOR)
-        if not converted_generator_path().exists() and config.adapter in ("", NONE, BUNDLED):
+        if not converted_generator_path().exists() and not config.names_adapter:
             return None, f"{BUNDLED_GENERATOR.id}, found; converted at first use (15 seconds, once); {adapted}"
     files = find_adapted_generator(config)
     return True, f"{files.id} (revision {files.revision}, {adapted})"

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from rag.config import Config
+from rag.trial import processor_name
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 
@@ -80,11 +81,7 @@ def assumed_machine(config: Config) -> Machine:
 
 
 def _has_fast_bfloat16() -> bool:
-    try:
-        text = Path("/proc/cpuinfo").read_text("utf-8")
-    except OSError:
-        return False
-    return "amx_bf16" in text or "avx512_bf16" in text
+    return any(name in processor_name() for name in ("amx_bf16", "avx512_bf16"))
 
 
 def room_of_memory() -> Room:

@@ -24,7 +24,7 @@ from pydantic import ConfigDict, PrivateAttr
 
 from rag.adapter import LoraAdapter
 from rag.batching import BatchingEngine, end_tokens
-from rag.config import BUNDLED, NONE, Config
+from rag.config import NONE, Config
 from rag.decoder import LlamaDecoder, read_decoder_recipe, weight_names
 from rag.errors import ConfigError, GeneratorUnavailable, ModelError
 from rag.generation import Generation, TokenEngine
@@ -54,7 +54,7 @@ def load_chat_model(config: Config) -> BaseChatModel | None:
         ConfigError: it cannot be had as the config says.
     """
     if config.base_url:
-        if config.adapter not in ("", NONE, BUNDLED) or config.quantize != NONE:
+        if config.names_adapter or config.quantize != NONE:
             raise ConfigError("adapter and quantize are for a generator in this process, but base_url names a server; set them there")
         return RemoteChatModel(config)
     if config.generator == NONE:

@@ -161,11 +161,9 @@ def find_adapted_generator(config: Config) -> ModelFiles:
 
 def adapter_folder(config: Config) -> Path | None:
     """The folder of the generator's adapter; None for none. `bundled` names one where the generator is the bundled one and it is there."""
-    if config.adapter in ("", NONE):
-        return None
-    if config.adapter != BUNDLED:
+    if config.names_adapter:
         return Path(config.adapter).expanduser()
-    is_there = config.generator == BUNDLED and not config.base_url and (BUNDLED_ADAPTER / adapter.WEIGHTS).is_file()
+    is_there = config.adapter == BUNDLED == config.generator and not config.base_url and (BUNDLED_ADAPTER / adapter.WEIGHTS).is_file()
     return BUNDLED_ADAPTER if is_there else None
 
 

@@ -111,7 +111,7 @@ ALLOWED = {
         "batching", "command_line", "config", "database", "decoder", "embed", "engine", "errors", "generate", "lane", "models", "reader",
         "snapshots", "store", "types", "vectors",
     },
-    "footprint_machine": {"config"},
+    "footprint_machine": {"config", "trial"},
     "footprint_rows": {
         "batches", "batching", "config", "database", "embed", "encoder", "errors", "footprint_estimates", "footprint_machine",
         "footprint_probe", "model_shapes", "models", "reader", "remote", "store", "trial", "vectors",
